@@ -1,0 +1,185 @@
+"""Hooks: what the built-in readers are made of, and what a third party may override."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from .exceptions import SettingsError
+
+if TYPE_CHECKING:
+    from .connection import Connection
+    from .store import Store
+
+__all__ = ["EVENTS", "ConnectionHook", "Hooks", "MessageListener", "OwnErrors"]
+
+_logger = logging.getLogger("asgi_ws_observe")
+
+#: The events of a connection's life, each a method of `ConnectionHook`.
+EVENTS: Final = (
+    "started",
+    "opened",
+    "message_received",
+    "message_handled",
+    "message_sent",
+    "errored",
+    "closed",
+    "ended",
+)
+
+
+class ConnectionHook:
+    """Override what you need; what is not overridden costs nothing.
+
+    Methods are plain functions, called on the event loop in the connection's own task: they must
+    not block. One that raises is logged once, counted in ``ws_observe_errors_total`` and called no
+    more; the connection never notices.
+    """
+
+    #: The value of the label ``part`` under which this hook's failures are counted.
+    part = "hook"
+
+    def started(self, connection: Connection) -> None:
+        """Act before the application sees the connection; the route is not known yet."""
+
+    def opened(self, connection: Connection) -> None:
+        """Act after the handshake was accepted; the route is known."""
+
+    def message_received(self, connection: Connection, message: Any, size: int) -> None:
+        """Act before the application gets a message.
+
+        Args:
+            connection: The connection's record.
+            message: The ASGI message; it must not be modified.
+            size: Bytes of its payload.
+        """
+
+    def message_handled(self, connection: Connection, duration: float) -> None:
+        """Act when the application asks for the next message, or ends.
+
+        Args:
+            connection: The connection's record.
+            duration: The handler time, seconds.
+        """
+
+    def message_sent(self, connection: Connection, message: Any, size: int) -> None:
+        """Act after the server took a message.
+
+        Args:
+            connection: The connection's record.
+            message: The ASGI message; it must not be modified.
+            size: Bytes of its payload.
+        """
+
+    def errored(self, connection: Connection, error: BaseException) -> None:
+        """Act on an exception that left the application and is not just the client's leaving."""
+
+    def closed(self, connection: Connection) -> None:
+        """Act once when the connection is over or its handshake failed; the outcome is known."""
+
+    def ended(self, connection: Connection) -> None:
+        """Act once when the application has returned or raised; always after `closed`."""
+
+
+class MessageListener(Protocol):
+    """What follows the messages of one connection, set as `Connection.listener`.
+
+    A hook's per-message methods are called for every connection; a listener only where one is set.
+    """
+
+    def received(self, message: Any, size: int) -> None:
+        """Act before the application gets a message."""
+        ...
+
+    def handled(self) -> None:
+        """Act when the application is done with the message."""
+        ...
+
+
+class OwnErrors:
+    """Counts the failures of the library's own parts, and logs the first of each."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        # By identity, since a culprit need not be hashable; kept, so that no identity is reused.
+        self._logged: dict[int, object] = {}
+
+    def report(self, part: str, error: BaseException, culprit: object, consequence: str) -> None:
+        """Count a failure; log it once for each culprit.
+
+        Args:
+            part: One of `asgi_ws_observe.store.ERROR_PARTS`.
+            error: The exception.
+            culprit: What failed; its representation is logged.
+            consequence: What happens now, for the log line.
+        """
+        self._store.own_errors[part] += 1
+        if id(culprit) not in self._logged:
+            self._logged[id(culprit)] = culprit
+            _logger.error("%s failed in %r; %s", part, culprit, consequence, exc_info=error)
+
+
+class Hooks:
+    """The hooks of one middleware, resolved once: per event the methods that are overridden.
+
+    Args:
+        hooks: In the order in which they are called.
+        errors: Where failures go.
+
+    Raises:
+        SettingsError: Something is no `ConnectionHook`, or one of its methods is a coroutine
+            function.
+    """
+
+    __slots__ = (*EVENTS, "_errors", "_hooks")
+
+    # Lists that are changed in place: connections hold on to them.
+    started: list[Any]
+    opened: list[Any]
+    message_received: list[Any]
+    message_handled: list[Any]
+    message_sent: list[Any]
+    errored: list[Any]
+    closed: list[Any]
+    ended: list[Any]
+
+    def __init__(self, hooks: Iterable[ConnectionHook], errors: OwnErrors) -> None:
+        self._hooks = tuple(hooks)
+        self._errors = errors
+        for hook in self._hooks:
+            if not isinstance(hook, ConnectionHook):
+                raise SettingsError(
+                    f"hooks: got {hook!r}; accepted: instances of asgi_ws_observe.ConnectionHook"
+                )
+        for event in EVENTS:
+            setattr(self, event, self._overridden(event))
+
+    def _overridden(self, event: str) -> list[Any]:
+        methods = []
+        for hook in self._hooks:
+            if getattr(type(hook), event) is not getattr(ConnectionHook, event):
+                method = getattr(hook, event)
+                if inspect.iscoroutinefunction(method):
+                    raise SettingsError(
+                        f"hooks: {type(hook).__name__}.{event} is a coroutine function; "
+                        "accepted: a plain function"
+                    )
+                methods.append(method)
+        return methods
+
+    def call(self, event: str, *args: Any) -> None:
+        """Call one event's methods, in order; one that raises takes its hook out of all events."""
+        for method in tuple(getattr(self, event)):
+            try:
+                method(*args)
+            except Exception as error:  # noqa: BLE001
+                hook = method.__self__
+                self._errors.report(hook.part, error, hook, "it is called no more")
+                self._disable(hook)
+
+    def _disable(self, hook: ConnectionHook) -> None:
+        for event in EVENTS:
+            methods: list[Any] = getattr(self, event)
+            methods[:] = [method for method in methods if method.__self__ is not hook]

@@ -1,0 +1,127 @@
+"""Every label value -> a bounded one, and every text from outside -> a harmless one.
+
+A label whose values a client can choose is a way to fill a Prometheus server; a log line that
+repeats what a client sent is a way to forge one. Both are closed here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, MutableMapping
+from typing import Any, Final
+
+from starlette.routing import Mount
+
+__all__ = ["OTHER", "UNMATCHED", "LabelLimiter", "matched_route", "route_template", "safe_text"]
+
+#: What stands for every value above a limiter's bound.
+OTHER: Final = "other"
+#: The route of a connection whose path matches none, or whose application has no routes.
+UNMATCHED: Final = "unmatched"
+
+# C0, DEL and C1 controls, the two Unicode line separators, and lone surrogates, which no encoder
+# takes: everything that could end a log line, drive a terminal or make an encoder raise.
+_UNSAFE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def safe_text(text: object, limit: int = 256) -> str:
+    r"""Return the text with control characters escaped (``\x1b``) and cut to a length.
+
+    Args:
+        text: What came from outside; anything else than a string is converted.
+        limit: The largest number of characters returned; a cut text ends in ``…``.
+    """
+    raw = text if isinstance(text, str) else str(text)
+    if len(raw) > limit:
+        raw = raw[: limit - 1] + "…"
+    return _UNSAFE.sub(lambda found: ascii(found.group())[1:-1], raw)[:limit]
+
+
+class LabelLimiter:
+    """Lets the first so many distinct values through and calls the rest ``other``.
+
+    Args:
+        limit: The largest number of distinct values, ``other`` not counted.
+        on_drop: Called with nothing for each value that is replaced.
+    """
+
+    __slots__ = ("_limit", "_on_drop", "_seen")
+
+    def __init__(self, limit: int, on_drop: Callable[[], None] | None = None) -> None:
+        self._limit = limit
+        self._on_drop = on_drop
+        self._seen: dict[str, str] = {}
+
+    def __call__(self, value: str) -> str:
+        known = self._seen.get(value)
+        if known is not None:
+            return known
+        if len(self._seen) < self._limit:
+            # Cleaned once, when it is first seen.
+            self._seen[value] = clean = safe_text(value)
+            return clean
+        if self._on_drop is not None:
+            self._on_drop()
+        return OTHER
+
+
+def matched_route(scope: MutableMapping[str, Any]) -> Any | None:
+    """Return the route object that the application's router chose, `None` where none matched.
+
+    FastAPI and recent Starlette leave it in ``scope["route"]``. Older Starlette leaves only the
+    endpoint, by which it is looked up. A mounted router that matched nothing inside is no match.
+    """
+    route = scope.get("route")
+    if route is None:
+        router, endpoint = scope.get("router"), scope.get("endpoint")
+        if router is None or endpoint is None:
+            return None
+        route = _route_of(endpoint, getattr(router, "routes", ()))
+    return None if isinstance(route, Mount) and route.routes else route
+
+
+def _route_of(endpoint: Any, routes: Iterable[Any]) -> Any | None:
+    for route in routes:
+        inner = getattr(route, "routes", None)
+        found = _route_of(endpoint, inner) if inner else None
+        if found is not None:
+            return found
+        if getattr(route, "endpoint", getattr(route, "app", None)) == endpoint:
+            return route
+    return None
+
+
+def route_template(scope: MutableMapping[str, Any]) -> str:
+    """Return the path template of a routed scope, such as ``/rooms/{room}``.
+
+    A mounted application's template gets the mounts' templates in front.
+
+    Args:
+        scope: The ASGI scope after routing (at accept, or at the end).
+
+    Returns:
+        The template, or ``unmatched``.
+    """
+    route = matched_route(scope)
+    template = getattr(route, "path_format", None)
+    if not isinstance(template, str):
+        return UNMATCHED
+    # Starlette keeps the prefix of the mounts, with its values, only in root_path.
+    outer = scope.get("app_root_path", scope.get("root_path", ""))
+    prefix = scope.get("root_path", "")[len(outer) :]
+    return (_templated(prefix, scope, route) if prefix else "") + template
+
+
+def _templated(prefix: str, scope: MutableMapping[str, Any], route: Any) -> str:
+    """Put the names of the mounts' parameters back in the place of their values."""
+    own = getattr(route, "param_convertors", {})
+    text, start = prefix + "/", 0
+    # Parameters stand in the order in which the mounts matched, so each is looked for behind the
+    # one before it.
+    for name, value in scope.get("path_params", {}).items():
+        needle = f"/{value}/"
+        at = -1 if name in own else text.find(needle, start)
+        if at >= 0:
+            start = at + len(name) + 3
+            text = f"{text[:at]}/{{{name}}}/{text[at + len(needle) :]}"
+    return text[:-1]

@@ -1,0 +1,192 @@
+"""Log lines: one when a connection opens, one when it closes, one per error.
+
+They go to the logger ``asgi_ws_observe.connection`` with their fields as attributes of the record,
+so that any formatter and structlog's `ExtraAdder` can use them; `JSONFormatter` writes them as one
+JSON object a line. No line ever has the query string, a header or a control character.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timezone
+from typing import Any, Final
+
+import orjson
+
+from .connection import Connection
+from .hooks import ConnectionHook
+from .labels import safe_text
+from .settings import Settings
+
+__all__ = ["LOG_FIELDS", "ConnectionLog", "JSONFormatter", "log_to_stderr_if_unconfigured"]
+
+logger = logging.getLogger("asgi_ws_observe.connection")
+
+_COMMON: Final = {
+    "event": "`ws_open`, `ws_close` or `ws_error`",
+    "connection_id": "the same in all lines of one connection",
+    "trace_id": "32 hexadecimal digits, where there is a trace",
+    "span_id": "16 hexadecimal digits of the connection's span",
+    "node": "`Settings.node`, where it is set",
+    "route": "the path template, or `unmatched`",
+    "client_address": "the peer's address, as the server gives it",
+}
+#: Event -> its fields and what they mean. Empty ones are left out of a line.
+LOG_FIELDS: Final[dict[str, dict[str, str]]] = {
+    "ws_open": _COMMON
+    | {
+        "subprotocol": "what the application accepted",
+        "handshake_duration": "until accepted, seconds",
+    },
+    "ws_close": _COMMON
+    | {
+        "outcome": "`normal`, `going_away`, `abnormal`, `error`, `application`; for a handshake "
+        "that failed `rejected` or `denied`",
+        "status": "HTTP status of a handshake that failed",
+        "code": "the close code",
+        "closed_by": "`client`, `server`, `network` or `unknown`",
+        "reason": "the cause, of a closed set",
+        "close_text": "the close frame's reason, control characters escaped",
+        "duration": "accept to close, seconds",
+        "messages_in": "messages received",
+        "messages_out": "messages sent",
+        "bytes_in": "payload bytes received",
+        "bytes_out": "payload bytes sent",
+    },
+    "ws_error": _COMMON
+    | {
+        "error_type": "the exception's class",
+        "message_type": "what `current_message().type` was set to",
+        "messages_in": "messages received until then",
+    },
+}
+
+_STANDARD: Final = frozenset(
+    logging.LogRecord("", 0, "", 0, "", (), None).__dict__.keys()
+    | {"message", "asctime", "taskName"}
+)
+_RESERVED: Final = _STANDARD | {
+    *("app", "exception", "level", "logger", "time"),
+    *(name for fields in LOG_FIELDS.values() for name in fields),
+}
+
+
+class ConnectionLog(ConnectionHook):
+    """The reader that writes log lines."""
+
+    part = "logs"
+
+    def __init__(self, settings: Settings) -> None:
+        self._open = settings.log_open
+        self._close = settings.log_close
+        self._node = settings.node
+        self._unchecked = settings.log_handler == "auto"
+
+    def started(self, connection: Connection) -> None:
+        # Not earlier: an application may configure logging when it starts.
+        if self._unchecked:
+            self._unchecked = False
+            log_to_stderr_if_unconfigured()
+
+    def opened(self, connection: Connection) -> None:
+        if self._open:
+            self._write(logging.INFO, "ws_open", connection)
+
+    def closed(self, connection: Connection) -> None:
+        if self._close:
+            self._write(logging.INFO, "ws_close", connection)
+
+    def errored(self, connection: Connection, error: BaseException) -> None:
+        self._write(logging.ERROR, "ws_error", connection, error)
+
+    def _write(
+        self, level: int, event: str, connection: Connection, error: BaseException | None = None
+    ) -> None:
+        if not logger.isEnabledFor(level):
+            return
+        fields = {
+            name: value
+            for name, value in self._values(event, connection, error).items()
+            if name in LOG_FIELDS[event] and value not in (None, "")
+        }
+        text = " ".join(f"{name}={value}" for name, value in fields.items() if name != "event")
+        for name, given in connection.fields.items():
+            fields[f"app.{name}" if name in _RESERVED else name] = given
+        logger.log(level, "%s %s", event, text, exc_info=error, extra=fields)
+
+    def _values(
+        self, event: str, connection: Connection, error: BaseException | None
+    ) -> dict[str, Any]:
+        failed_handshake = connection.outcome in ("rejected", "denied")
+        address = connection.scope.get("client")
+        values: dict[str, Any] = {
+            "event": event,
+            "connection_id": connection.id,
+            "trace_id": connection.trace_id,
+            "span_id": connection.span_id,
+            "node": self._node,
+            "route": connection.route,
+            "client_address": safe_text(address[0], 64) if address else None,
+            "outcome": connection.outcome,
+            "status": connection.status if failed_handshake else None,
+            "code": connection.close_code,
+            "subprotocol": connection.subprotocol,
+            "handshake_duration": round(connection.handshake_duration, 6),
+        }
+        for name in ("closed_by", "reason", "close_text", "messages_in"):
+            values[name] = getattr(connection, name)
+        if not failed_handshake:
+            values["duration"] = round(connection.duration, 6)
+            for name in ("messages_out", "bytes_in", "bytes_out"):
+                values[name] = getattr(connection, name)
+        if error is not None:
+            values["error_type"] = type(error).__name__
+            kind = connection.message.type
+            values["message_type"] = None if kind is None else safe_text(kind, 64)
+        return values
+
+
+class JSONFormatter(logging.Formatter):
+    """Writes a log record, of this library or any other, as one JSON object on one line.
+
+    The keys are ``time`` (ISO 8601, UTC), ``level``, ``logger``, then the record's own fields, or
+    ``message`` where it has no ``event``; ``exception`` is the traceback. For
+    `logging.config.dictConfig`: ``{"()": "asgi_ws_observe.JSONFormatter"}``.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(),
+            "level": record.levelname,
+            "logger": record.name,
+        }
+        extra = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+        if "event" not in extra:
+            line["message"] = record.getMessage()
+        line.update(extra)
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return _dumps(line).decode()
+
+
+def _dumps(line: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:
+        # Lone surrogates, numbers beyond 64 bits, circular values: as text they always work.
+        return orjson.dumps({safe_text(key): safe_text(line[key], 4096) for key in line})
+
+
+def log_to_stderr_if_unconfigured() -> bool:
+    """Write JSON lines to stderr if nobody configured logging; return whether it was so.
+
+    "Configured" is any handler that this library's logger reaches, or a level set on it.
+    """
+    package = logging.getLogger("asgi_ws_observe")
+    if logger.hasHandlers() or package.level != logging.NOTSET or logger.level != logging.NOTSET:
+        return False
+    handler = logging.StreamHandler()
+    handler.setFormatter(JSONFormatter())
+    package.addHandler(handler)
+    package.setLevel(logging.INFO)
+    return True

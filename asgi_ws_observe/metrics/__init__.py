@@ -1,0 +1,1 @@
+"""Metrics: the catalogue, the collector over the store, and ``/metrics``."""

@@ -1,0 +1,365 @@
+"""THE table of metrics: what the collector exposes, the reference documents and the tests check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from .. import __version__
+from ..close_codes import MAX_CODE_LABELS, REASONS
+from ..states import EVENT_NAMES, State
+from ..store import (
+    CONNECTION_BOUNDS,
+    DURATION_BOUNDS,
+    ERROR_PARTS,
+    HANDSHAKE_BOUNDS,
+    HANDSHAKE_FAILURES,
+    LAG_BOUNDS,
+    MAX_ERROR_TYPES,
+    SEND_BOUNDS,
+    SIZE_BOUNDS,
+    Buckets,
+    RouteNumbers,
+    Store,
+)
+
+__all__ = ["CATALOGUE", "LABELS", "Instrument", "Label", "Point"]
+
+#: Label values and the value: a number, or a histogram.
+Point = tuple[tuple[str, ...], "float | Buckets"]
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A label: how many values it can have at most, and which."""
+
+    most: int
+    values: str
+
+
+#: (Label, metric or "" for all) -> its bound.
+LABELS: Final[dict[tuple[str, str], Label]] = {
+    ("route", ""): Label(
+        102, "path templates, 100 by default (`Settings.max_routes`), `unmatched`, `other`"
+    ),
+    ("code", ""): Label(
+        MAX_CODE_LABELS,
+        "registered close codes, those of `Settings.close_codes`, `3xxx`, `4xxx`, `other`",
+    ),
+    ("closed_by", ""): Label(4, "`client`, `server`, `network`, `unknown`"),
+    ("reason", "ws_closes"): Label(len(REASONS), ", ".join(f"`{each}`" for each in REASONS)),
+    ("reason", "ws_handshake_failures"): Label(
+        len(HANDSHAKE_FAILURES), ", ".join(f"`{each}`" for each in HANDSHAKE_FAILURES)
+    ),
+    ("direction", ""): Label(2, "`in`, `out`"),
+    ("type", ""): Label(MAX_ERROR_TYPES + 1, "exception classes, 20, then `other`"),
+    ("part", ""): Label(len(ERROR_PARTS), ", ".join(f"`{each}`" for each in ERROR_PARTS)),
+    ("label", ""): Label(2, "`route`, `type`"),
+    ("state", ""): Label(len(State), ", ".join(f"`{each.value}`" for each in State)),
+    ("event", ""): Label(len(EVENT_NAMES), ", ".join(f"`{each}`" for each in EVENT_NAMES)),
+    ("version", ""): Label(1, "of this library"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """One metric.
+
+    Attributes:
+        name: The family's name, without a counter's ``_total``.
+        kind: Its type.
+        unit: In OpenTelemetry's notation.
+        labels: Label names, in the order of the values that `read` yields.
+        text: What it counts or measures.
+        question: What it answers at 2 a.m.
+        read: Yields its points from a store.
+        bounds: A histogram's upper bounds.
+    """
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram", "info"]
+    unit: str
+    labels: tuple[str, ...]
+    text: str
+    question: str
+    read: Callable[[Store], Iterable[Point]]
+    bounds: tuple[float, ...] = ()
+
+    @property
+    def exposed_name(self) -> str:
+        """The name that a query uses (a histogram's without ``_bucket``)."""
+        return self.name + {"counter": "_total", "info": "_info"}.get(self.kind, "")
+
+    @property
+    def max_series(self) -> int:
+        """The largest number of label combinations, whatever clients do."""
+        most = 1
+        for name in self.labels:
+            most *= (LABELS.get((name, self.name)) or LABELS[name, ""]).most
+        return most
+
+
+def _by_route(
+    value: Callable[[RouteNumbers], float | Buckets],
+) -> Callable[[Store], Iterator[Point]]:
+    def read(store: Store) -> Iterator[Point]:
+        for label, numbers in list(store.routes.items()):
+            yield (label,), value(numbers)
+
+    return read
+
+
+def _by_direction(
+    value: Callable[[Buckets], float | Buckets],
+) -> Callable[[Store], Iterator[Point]]:
+    def read(store: Store) -> Iterator[Point]:
+        for label, numbers in list(store.routes.items()):
+            yield (label, "in"), value(numbers.size_in)
+            yield (label, "out"), value(numbers.size_out)
+
+    return read
+
+
+def _closes(store: Store) -> Iterator[Point]:
+    for label, numbers in list(store.routes.items()):
+        for key, count in list(numbers.closes.items()):
+            yield (label, *key), count
+
+
+def _failures(store: Store) -> Iterator[Point]:
+    for label, numbers in list(store.routes.items()):
+        for reason, count in list(numbers.failures.items()):
+            yield (label, reason), count
+
+
+def _errors(store: Store) -> Iterator[Point]:
+    for label, numbers in list(store.routes.items()):
+        for kind, count in list(numbers.errors.items()):
+            yield (label, kind), count
+
+
+def _limit(store: Store) -> Iterator[Point]:
+    if store.limit is not None:
+        yield (), store.limit
+
+
+def _lag(store: Store) -> Iterator[Point]:
+    yield (), store.lag
+
+
+def _lag_max(store: Store) -> Iterator[Point]:
+    yield (), store.lag_max()
+
+
+def _unexpected(store: Store) -> Iterator[Point]:
+    yield from list(store.unexpected.items())
+
+
+def _own_errors(store: Store) -> Iterator[Point]:
+    for part, count in store.own_errors.items():
+        yield (part,), count
+
+
+def _dropped(store: Store) -> Iterator[Point]:
+    for label, count in store.dropped_labels.items():
+        yield (label,), count
+
+
+def _scrape(store: Store) -> Iterator[Point]:
+    yield (), store.scrape_seconds
+
+
+def _info(_: Store) -> Iterator[Point]:
+    yield (__version__,), 1
+
+
+CATALOGUE: Final[tuple[Instrument, ...]] = (
+    Instrument(
+        "ws_connections_active",
+        "gauge",
+        "{connection}",
+        ("route",),
+        "Open WebSocket connections.",
+        "Is anybody connected?",
+        _by_route(lambda numbers: numbers.active),
+    ),
+    Instrument(
+        "ws_connections_limit",
+        "gauge",
+        "{connection}",
+        (),
+        "The configured capacity of this process; absent where none is set.",
+        "How close are we to the tested ceiling?",
+        _limit,
+    ),
+    Instrument(
+        "ws_connects",
+        "counter",
+        "{connection}",
+        ("route",),
+        "Accepted handshakes. Minus all closes this is ws_connections_active.",
+        "Is this a reconnect storm?",
+        _by_route(lambda numbers: numbers.connects),
+    ),
+    Instrument(
+        "ws_handshake_failures",
+        "counter",
+        "{handshake}",
+        ("route", "reason"),
+        "Handshakes that were not accepted.",
+        "Can users get in?",
+        _failures,
+    ),
+    Instrument(
+        "ws_handshake_duration_seconds",
+        "histogram",
+        "s",
+        ("route",),
+        "From the request until the handshake was accepted, refused or given up.",
+        "Is authentication slowing connects?",
+        _by_route(lambda numbers: numbers.handshake),
+        HANDSHAKE_BOUNDS,
+    ),
+    Instrument(
+        "ws_closes",
+        "counter",
+        "{connection}",
+        ("route", "code", "closed_by", "reason"),
+        "Ends of accepted connections. 1006: no close frame came.",
+        "Who hangs up, and why?",
+        _closes,
+    ),
+    Instrument(
+        "ws_connection_duration_seconds",
+        "histogram",
+        "s",
+        ("route",),
+        "Accept to close. Buckets are narrow around the idle limits of proxies (60 s, 240 s).",
+        "Is a proxy cutting us at 60 s?",
+        _by_route(lambda numbers: numbers.duration),
+        CONNECTION_BOUNDS,
+    ),
+    Instrument(
+        "ws_messages",
+        "counter",
+        "{message}",
+        ("route", "direction"),
+        "Messages that the application received (in) and that the server took from it (out).",
+        "Is traffic flowing?",
+        _by_direction(lambda sizes: sum(sizes.counts)),
+    ),
+    Instrument(
+        "ws_message_bytes",
+        "counter",
+        "By",
+        ("route", "direction"),
+        "Payload bytes of messages; text as UTF-8.",
+        "How much traffic is it?",
+        _by_direction(lambda sizes: sizes.sum),
+    ),
+    Instrument(
+        "ws_message_size_bytes",
+        "histogram",
+        "By",
+        ("route", "direction"),
+        "Payload size of messages.",
+        "Who sends 10 MB messages?",
+        _by_direction(lambda sizes: sizes),
+        SIZE_BOUNDS,
+    ),
+    Instrument(
+        "ws_handler_duration_seconds",
+        "histogram",
+        "s",
+        ("route",),
+        "From a message handed to the application until it asks for the next one, or ends. "
+        "Waiting for the client is not in it.",
+        "Is my code slow?",
+        _by_route(lambda numbers: numbers.handler),
+        DURATION_BOUNDS,
+    ),
+    Instrument(
+        "ws_send_duration_seconds",
+        "histogram",
+        "s",
+        ("route",),
+        "Time that sending a message waited in send().",
+        "Is there backpressure?",
+        _by_route(lambda numbers: numbers.send),
+        SEND_BOUNDS,
+    ),
+    Instrument(
+        "ws_errors",
+        "counter",
+        "{error}",
+        ("route", "type"),
+        "Exceptions that left the application. A client's leaving is none.",
+        "Which exception?",
+        _errors,
+    ),
+    Instrument(
+        "ws_unexpected_events",
+        "counter",
+        "{event}",
+        ("state", "event"),
+        "Events that the connection's state does not expect, such as a send after the close.",
+        "Does the application send into closed connections?",
+        _unexpected,
+    ),
+    Instrument(
+        "event_loop_lag_seconds",
+        "histogram",
+        "s",
+        (),
+        "How late the event loop called a timer.",
+        "Is the loop blocked?",
+        _lag,
+        LAG_BOUNDS,
+    ),
+    Instrument(
+        "event_loop_lag_max_seconds",
+        "gauge",
+        "s",
+        (),
+        "The largest lag of the last 30 to 60 seconds.",
+        "Was the loop blocked just now?",
+        _lag_max,
+    ),
+    Instrument(
+        "ws_observe_errors",
+        "counter",
+        "{error}",
+        ("part",),
+        "Failures inside the monitoring itself, hooks and callbacks included.",
+        "Is the monitoring lying?",
+        _own_errors,
+    ),
+    Instrument(
+        "ws_observe_labels_dropped",
+        "counter",
+        "{value}",
+        ("label",),
+        "Label values that became `other`.",
+        "Is a bound too small, or somebody probing?",
+        _dropped,
+    ),
+    Instrument(
+        "ws_observe_scrape_seconds",
+        "gauge",
+        "s",
+        (),
+        "How long the previous exposition took.",
+        "Is the monitoring slow?",
+        _scrape,
+    ),
+    Instrument(
+        "ws_observe",
+        "info",
+        "1",
+        ("version",),
+        "The version of this library.",
+        "What runs here?",
+        _info,
+    ),
+)

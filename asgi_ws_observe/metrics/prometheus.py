@@ -1,0 +1,151 @@
+"""The collector: reads the store out when a scrape asks, through prometheus_client."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from prometheus_client import REGISTRY, CollectorRegistry, GCCollector, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.samples import Exemplar
+from prometheus_client.utils import floatToGoString
+
+from ..exceptions import SettingsError
+from ..hooks import OwnErrors
+from ..settings import MetricsAuth, Settings
+from ..store import Buckets, Store
+from .catalogue import CATALOGUE, Instrument
+
+__all__ = ["RegistryNumbers", "StoreCollector", "numbers_of"]
+
+_FAMILIES: Final = {
+    "counter": CounterMetricFamily,
+    "gauge": GaugeMetricFamily,
+    "histogram": HistogramMetricFamily,
+    "info": InfoMetricFamily,
+}
+
+
+class StoreCollector:
+    """A prometheus_client collector over a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def describe(self) -> Iterator[Metric]:
+        """Yield the families without samples: a registry finds names and clashes by them."""
+        for instrument in CATALOGUE:
+            yield self._family(instrument)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the families with the numbers of now."""
+        constant = () if self._store.node is None else (self._store.node,)
+        for instrument in CATALOGUE:
+            family = self._family(instrument)
+            for labels, value in instrument.read(self._store):
+                values = (*constant, *labels)
+                if isinstance(value, Buckets):
+                    family.add_metric(values, _cumulative(value), value.sum)
+                elif instrument.kind == "info":
+                    family.add_metric((), dict(zip(self._names(instrument), values, strict=True)))
+                else:
+                    family.add_metric(values, value)
+            yield family
+
+    def _names(self, instrument: Instrument) -> tuple[str, ...]:
+        return instrument.labels if self._store.node is None else ("node", *instrument.labels)
+
+    def _family(self, instrument: Instrument) -> Any:
+        names = () if instrument.kind == "info" else self._names(instrument)
+        return _FAMILIES[instrument.kind](instrument.name, instrument.text, labels=names)
+
+
+def _cumulative(buckets: Buckets) -> list[tuple[str, float, Exemplar | None]]:
+    bounds = [*map(floatToGoString, buckets.bounds), "+Inf"]
+    # One copy, or a count that grows meanwhile would make a bucket larger than the next.
+    totals = accumulate(buckets.counts.copy())
+    exemplars = buckets.exemplars
+    return [
+        (bound, total, _exemplar(exemplars.get(place)))
+        for place, (bound, total) in enumerate(zip(bounds, totals, strict=True))
+    ]
+
+
+def _exemplar(kept: tuple[Any, float, float] | None) -> Exemplar | None:
+    if kept is None:
+        return None
+    identity, value, when = kept
+    # W3C's notation; OpenMetrics allows 128 characters for all labels, and this is 64.
+    labels = {"trace_id": f"{identity.trace_id:032x}", "span_id": f"{identity.span_id:016x}"}
+    return Exemplar(labels, value, when)
+
+
+class RegistryNumbers:
+    """What all middlewares of one registry share.
+
+    Attributes:
+        store: The numbers.
+        errors: Where failures of the library's own parts go.
+        metrics_auth: Who may read ``/metrics``, as the middlewares were told.
+    """
+
+    def __init__(self) -> None:
+        self.store = Store()
+        self.errors = OwnErrors(self.store)
+        self.metrics_auth: MetricsAuth | None = None
+
+    def take(self, settings: Settings) -> None:
+        """Take over what a middleware's settings say about the whole registry."""
+        self.store.limit = settings.max_connections or self.store.limit
+        self.store.node = settings.node or self.store.node
+        self.metrics_auth = settings.metrics_auth or self.metrics_auth
+
+
+_lock = threading.Lock()
+_numbers: WeakKeyDictionary[CollectorRegistry, RegistryNumbers] = WeakKeyDictionary()
+
+
+def numbers_of(registry: CollectorRegistry | None = None) -> RegistryNumbers:
+    """Return the numbers behind a registry; the first call registers the collector.
+
+    A registry of your own also gets prometheus_client's process and garbage collection metrics,
+    unless it has them already.
+
+    Args:
+        registry: Default: prometheus_client's own.
+
+    Raises:
+        SettingsError: Something else in the registry has one of our names.
+    """
+    registry = REGISTRY if registry is None else registry
+    with _lock:
+        numbers = _numbers.get(registry)
+        if numbers is None:
+            numbers = RegistryNumbers()
+            try:
+                registry.register(StoreCollector(numbers.store))
+            except ValueError as error:
+                raise SettingsError(
+                    f"registry: got one with metrics of our names; accepted: one without: {error}"
+                ) from error
+            if registry is not REGISTRY:
+                _add_process_metrics(registry)
+            _numbers[registry] = numbers
+        return numbers
+
+
+def _add_process_metrics(registry: CollectorRegistry) -> None:
+    present = {family.name for family in registry.collect()}
+    if "process_open_fds" not in present:
+        ProcessCollector(registry=registry)
+    if "python_gc_objects_collected" not in present:
+        GCCollector(registry=registry)

@@ -1,0 +1,213 @@
+"""The ASGI shell: stands between the server and the application and feeds the record."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import re
+import types
+from collections.abc import Iterable
+from time import perf_counter
+
+from opentelemetry.trace import TracerProvider
+from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .connection import Connection, enter_connection
+from .hooks import ConnectionHook
+from .logs import ConnectionLog
+from .metrics.prometheus import numbers_of
+from .observation import Observation
+from .runtime import Runtime
+from .settings import Settings
+from .states import State
+from .tracing import ConnectionTracing
+
+__all__ = ["SCOPE_KEY", "WebSocketObserveMiddleware"]
+
+#: Where the scope holds the record; a second middleware further in finds it and steps aside.
+SCOPE_KEY = "asgi_ws_observe"
+
+
+class WebSocketObserveMiddleware:
+    """Makes metrics, spans and log lines of every WebSocket of an ASGI application.
+
+    HTTP requests pass untouched. With the lifespan, the middleware starts and stops its own
+    periodic work; without one, the first WebSocket starts it.
+
+    Args:
+        app: The ASGI application.
+        settings: Default: from the environment.
+        registry: Where the metrics appear. Default: prometheus_client's own registry.
+        tracer_provider: Default: the global one, whenever it is set.
+        hooks: Your own `ConnectionHook` objects.
+
+    Raises:
+        SettingsError: A setting or a hook is not accepted.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        settings: Settings | None = None,
+        registry: CollectorRegistry | None = None,
+        tracer_provider: TracerProvider | None = None,
+        hooks: Iterable[ConnectionHook] = (),
+    ) -> None:
+        self.app = app
+        self.settings = settings = Settings() if settings is None else settings
+        numbers = numbers_of(registry)
+        numbers.take(settings)
+        readers: list[ConnectionHook] = []
+        if settings.connection_span != "off":
+            readers.append(ConnectionTracing(settings, tracer_provider))
+        # After tracing, so that a line has the trace id.
+        readers.append(ConnectionLog(settings))
+        self._observation = Observation(settings, numbers.store, (*readers, *hooks), numbers.errors)
+        self._runtime = Runtime(numbers.store, numbers.errors, settings.loop_lag_interval)
+        self._excluded = _compile(settings.excluded_paths)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind == "http" or not self.settings.enabled:
+            await self.app(scope, receive, send)
+        elif kind == "websocket":
+            if SCOPE_KEY in scope or (self._excluded and self._excluded.match(scope["path"])):
+                await self.app(scope, receive, send)
+            else:
+                await self._observe(scope, receive, send)
+        elif kind == "lifespan":
+            await self._lifespan(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def started(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                self._runtime.start()
+            await send(message)
+
+        try:
+            await self.app(scope, receive, started)
+        finally:
+            self._runtime.stop()
+
+    async def _observe(self, scope: Scope, receive: Receive, send: Send) -> None:
+        observation = self._observation
+        self._runtime.start()
+        limit = self.settings.max_connections
+        full = self.settings.enforce and limit is not None and observation.store.live >= limit
+        channel = _Channel(observation, scope, receive, send)
+        scope[SCOPE_KEY] = channel
+        previous = enter_connection(channel)
+        observation.hooks.call("started", channel)
+        error = None
+        try:
+            if full:
+                channel.limited()
+                await _refuse(scope, channel.receive, channel.send)
+            else:
+                await self.app(scope, channel.receive, channel.send)
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            channel.end(error)
+            enter_connection(previous)
+
+
+class _Channel(Connection):
+    """The record with the application's ``receive`` and ``send``: one object on the hot path."""
+
+    __slots__ = ("_receive", "_send")
+
+    def __init__(
+        self, observation: Observation, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        super().__init__(observation, scope, perf_counter())
+        self._receive = receive
+        self._send = send
+
+    async def receive(self) -> Message:
+        try:
+            self.handled(perf_counter())
+        except Exception as error:  # noqa: BLE001
+            self._failed(error)
+        message = await self._receive()
+        try:
+            self.received(message, perf_counter())
+        except Exception as error:  # noqa: BLE001
+            self._failed(error)
+        return message
+
+    async def send(self, message: Message) -> None:
+        started = perf_counter()
+        try:
+            await self._send(message)
+        except BaseException as error:
+            self.send_failed(error)
+            raise
+        try:
+            self.sent(message, started, perf_counter())
+        except Exception as error:  # noqa: BLE001
+            self._failed(error)
+
+    def end(self, error: BaseException | None) -> None:
+        """Finish the record when the application has returned or raised."""
+        try:
+            if self.state is State.OPEN:
+                # What a server raises here means "nothing more".
+                with contextlib.suppress(Exception):
+                    self._look_for_disconnect()
+            self.ended(error, perf_counter())
+        except Exception as failure:  # noqa: BLE001
+            self._failed(failure)
+
+    def _look_for_disconnect(self) -> None:
+        """Take in a disconnect that the server has ready and the application never asked for.
+
+        An application that only sends learns of its client's leaving by an OSError of ``send``
+        (ASGI since 2.4), and Starlette makes 1006 of that whatever the client said. The true code
+        waits in the server's queue. Only what is there without waiting is taken, and only when the
+        application is done.
+        """
+        # More than a queue of messages that nobody read is not looked through.
+        for _ in range(1000):
+            step = self._receive()
+            if not isinstance(step, types.CoroutineType):
+                return
+            try:
+                step.send(None)
+                step.close()
+            except StopIteration as ready:
+                if ready.value["type"] == "websocket.disconnect":
+                    self.received(ready.value, perf_counter())
+                    return
+            else:
+                return
+
+    def _failed(self, error: Exception) -> None:
+        self._observation.errors.report("record", error, type(self), "the event is not counted")
+
+
+def _compile(patterns: tuple[str, ...]) -> re.Pattern[str] | None:
+    if not patterns:
+        return None
+    return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns))
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    """Refuse a handshake for want of capacity: 503 where the server can, else a close (403)."""
+    await receive()
+    if "websocket.http.response" not in (scope.get("extensions") or {}):
+        await send({"type": "websocket.close", "code": 1013, "reason": "capacity reached"})
+        return
+    body = b"Service Unavailable: this server is at its limit of WebSocket connections\n"
+    headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", b"%d" % len(body)),
+        (b"retry-after", b"5"),
+    ]
+    await send({"type": "websocket.http.response.start", "status": 503, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": body})

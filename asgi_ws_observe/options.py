@@ -1,0 +1,208 @@
+"""The kinds of value that a setting can have: how each is read from text, checked and described."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from .close_codes import CloseCodes
+
+__all__ = [
+    "Callback",
+    "Choice",
+    "DeclaredCodes",
+    "ErrorCodes",
+    "Kind",
+    "Number",
+    "Patterns",
+    "Switch",
+    "Text",
+    "TokenOrCallback",
+]
+
+
+class Kind:
+    """One kind of value.
+
+    Attributes:
+        accepts: What is accepted, as a phrase for error messages and the reference.
+        optional: Whether `None` (an empty environment variable) is accepted and means "off".
+    """
+
+    accepts = ""
+
+    def __init__(self, *, optional: bool = False) -> None:
+        self.optional = optional
+
+    def parse(self, text: str) -> Any:
+        """Return the value that the text of an environment variable stands for, unchecked."""
+        return text
+
+    def check(self, value: Any) -> Any:
+        """Return the value in its final form.
+
+        Raises:
+            ValueError: The value is not of this kind.
+        """
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        """Return the phrase for error messages and the reference."""
+        return self.accepts + (", or None (empty) for none" if self.optional else "")
+
+
+class Switch(Kind):
+    """True or false."""
+
+    accepts = "true or false (also 1, 0, yes, no, on, off)"
+    _WORDS = {"true": True, "1": True, "yes": True, "on": True} | {
+        "false": False,
+        "0": False,
+        "no": False,
+        "off": False,
+    }
+
+    def parse(self, text: str) -> Any:
+        return self._WORDS.get(text.strip().lower(), text)
+
+    def check(self, value: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ValueError
+        return value
+
+
+class Number(Kind):
+    """A whole number or a number of seconds, with a smallest value."""
+
+    def __init__(
+        self, least: float, *, whole: bool = True, unit: str = "", optional: bool = False
+    ) -> None:
+        super().__init__(optional=optional)
+        self._least = least
+        self._type: type[int] | type[float] = int if whole else float
+        self.accepts = (
+            f"a {'whole ' if whole else ''}number{unit and ' of ' + unit}, {least} or more"
+        )
+
+    def parse(self, text: str) -> Any:
+        try:
+            return self._type(text)
+        except ValueError:
+            return text
+
+    def check(self, value: Any) -> float:
+        allowed = int if self._type is int else (int, float)
+        if isinstance(value, bool) or not isinstance(value, allowed):
+            raise ValueError
+        if not math.isfinite(value) or value < self._least:
+            raise ValueError
+        return self._type(value)
+
+
+class Text(Kind):
+    """A text that is not empty."""
+
+    accepts = "a text"
+
+    def check(self, value: Any) -> str:
+        if not isinstance(value, str) or not value.strip():
+            raise ValueError
+        return value
+
+
+class Choice(Kind):
+    """One of a few words."""
+
+    def __init__(self, *words: str) -> None:
+        super().__init__()
+        self._words = words
+        self.accepts = "one of " + ", ".join(words)
+
+    def check(self, value: Any) -> str:
+        if value not in self._words:
+            raise ValueError
+        return str(value)
+
+
+class Patterns(Kind):
+    """Several texts; from the environment, separated by commas."""
+
+    accepts = "paths separated by commas, where * stands for anything"
+
+    def parse(self, text: str) -> Any:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+
+    def check(self, value: Any) -> tuple[str, ...]:
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            raise ValueError
+        texts = tuple(value)
+        if not all(isinstance(text, str) and text for text in texts):
+            raise ValueError
+        return texts
+
+
+class ErrorCodes(Kind):
+    """Several close codes; from the environment, separated by commas."""
+
+    accepts = "close codes from 1000 to 4999, separated by commas"
+
+    def parse(self, text: str) -> Any:
+        try:
+            return tuple(int(part) for part in text.split(",") if part.strip())
+        except ValueError:
+            return text
+
+    def check(self, value: Any) -> tuple[int, ...]:
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            raise ValueError
+        codes = tuple(value)
+        if not all(type(code) is int and 1000 <= code <= 4999 for code in codes):
+            raise ValueError
+        return codes
+
+
+class DeclaredCodes(ErrorCodes):
+    """The application's own close codes."""
+
+    accepts = (
+        f"at most {CloseCodes.max_declared()} close codes from 3000 to 4999, separated by commas"
+    )
+
+    def check(self, value: Any) -> tuple[int, ...]:
+        codes = super().check(value)
+        CloseCodes(codes)
+        return codes
+
+
+class Callback(Kind):
+    """A function; from the environment, its import path."""
+
+    accepts = "a callable (in the environment its import path, package.module:name)"
+
+    def parse(self, text: str) -> Any:
+        module, _, name = text.partition(":")
+        try:
+            found: Any = importlib.import_module(module)
+            for part in name.split("."):
+                found = getattr(found, part)
+        except (ImportError, AttributeError, ValueError):
+            return text
+        return found
+
+    def check(self, value: Any) -> Callable[..., Any]:
+        if not callable(value):
+            raise ValueError
+        return value  # type: ignore[no-any-return]
+
+
+class TokenOrCallback(Kind):
+    """A bearer token or a function that decides."""
+
+    accepts = "a bearer token, or a callable that gets the request's ASGI scope"
+
+    def check(self, value: Any) -> str | Callable[..., Any]:
+        if callable(value) or (isinstance(value, str) and value and value.isascii()):
+            return value  # type: ignore[no-any-return]
+        raise ValueError

@@ -1,0 +1,189 @@
+"""What can be set: each field, its environment variable, its default and what it accepts."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from .exceptions import SettingsError
+from .options import (
+    Callback,
+    Choice,
+    DeclaredCodes,
+    ErrorCodes,
+    Kind,
+    Number,
+    Patterns,
+    Switch,
+    Text,
+    TokenOrCallback,
+)
+
+__all__ = ["ENVIRONMENT_PREFIX", "MetricsAuth", "ScopeCallback", "Settings", "settings_table"]
+
+#: An environment variable is this and the field's name in capitals.
+ENVIRONMENT_PREFIX: Final = "ASGI_WS_OBSERVE_"
+
+#: A function of the connection's ASGI scope that returns a text, or `None` for the default.
+ScopeCallback = Callable[[Mapping[str, Any]], "str | None"]
+#: A bearer token, or a function of the request's ASGI scope that says whether it may read.
+MetricsAuth = str | Callable[[Mapping[str, Any]], "bool | Awaitable[bool]"]
+
+_UNSET: Final[Any] = object()
+
+
+def _option(default: Any, kind: Kind, text: str, *, secret: bool = False) -> Any:
+    """Return a dataclass field: its default, its kind, and its line in the reference."""
+    return dataclasses.field(
+        default=_UNSET,
+        repr=not secret,
+        metadata={"default": default, "kind": kind, "text": text, "secret": secret},
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings of the library.
+
+    Every field is a keyword argument here and an environment variable
+    ``ASGI_WS_OBSERVE_<FIELD>``; an argument wins over the environment. The reference page of the
+    documentation has a line for each.
+
+    Raises:
+        SettingsError: A value is not accepted.
+    """
+
+    enabled: bool = _option(
+        True,
+        Switch(),
+        "Observe at all. When false, the middleware passes everything through untouched.",
+    )
+    node: str | None = _option(
+        None,
+        Text(optional=True),
+        "A constant label `node` on every series and a field on every log line. Off by default, "
+        "since Prometheus adds `instance`.",
+    )
+    excluded_paths: tuple[str, ...] = _option(
+        (), Patterns(), "Connections to these paths are passed through and never observed."
+    )
+    connection_id: ScopeCallback | None = _option(
+        None,
+        Callback(optional=True),
+        "Gets the scope, returns the connection's id. Default: 16 random hexadecimal digits.",
+    )
+    route: ScopeCallback | None = _option(
+        None,
+        Callback(optional=True),
+        "Gets the scope at accept, returns the label `route` (`None`: found as usual), for "
+        "applications whose router leaves no template in the scope.",
+    )
+    max_routes: int = _option(
+        100, Number(1), "Distinct values of the label `route`; the rest is `other`."
+    )
+    close_codes: tuple[int, ...] = _option(
+        (),
+        DeclaredCodes(),
+        "Close codes of the application that get a label of their own instead of `3xxx` or `4xxx`.",
+    )
+    error_close_codes: tuple[int, ...] = _option(
+        (1011,),
+        ErrorCodes(),
+        "Close codes that are errors: they set the outcome and the span's status.",
+    )
+    max_connections: int | None = _option(
+        None,
+        Number(1, optional=True),
+        "The tested ceiling of this process, shown as `ws_connections_limit`.",
+    )
+    enforce: bool = _option(
+        False,
+        Switch(),
+        "Refuse handshakes above `max_connections` with status 503 instead of only showing them.",
+    )
+    connection_span: str = _option(
+        "nested",
+        Choice("nested", "off"),
+        "`nested`: the span `ws.upgrade` lasts as long as the connection and messages are its "
+        "children. `off`: no spans.",
+    )
+    message_spans: str = _option(
+        "all", Choice("all", "off"), "Make a span `ws.message` for each message received."
+    )
+    log_open: bool = _option(True, Switch(), "Write the line `ws_open` for each connection.")
+    log_close: bool = _option(
+        True, Switch(), "Write the line `ws_close` for each connection and each failed handshake."
+    )
+    log_handler: str = _option(
+        "auto",
+        Choice("auto", "off"),
+        "`auto`: where the application configured no logging at all by the first connection, "
+        "write JSON lines to stderr. `off`: never add a handler.",
+    )
+    metrics_auth: MetricsAuth | None = _option(
+        None,
+        TokenOrCallback(optional=True),
+        "Close `/metrics`: a bearer token (401 without it), or a callable, plain or async, that "
+        "gets the request's scope and returns whether it may read (403 if not).",
+        secret=True,
+    )
+    loop_lag_interval: float = _option(
+        0.5,
+        Number(0, whole=False, unit="seconds"),
+        "How often the event loop's lag is measured; 0 turns it off.",
+    )
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, _resolve(field, getattr(self, field.name)))
+        if self.enforce and self.max_connections is None:
+            raise SettingsError(
+                "Settings.enforce: got True without max_connections; accepted: max_connections=N "
+                "beside it"
+            )
+
+
+def _resolve(field: dataclasses.Field[Any], value: Any) -> Any:
+    """Return the checked value of a field: the argument, else the environment's, else the default.
+
+    Raises:
+        SettingsError: It is not accepted.
+    """
+    kind: Kind = field.metadata["kind"]
+    shown, source = value, ""
+    if value is _UNSET:
+        variable = ENVIRONMENT_PREFIX + field.name.upper()
+        text = os.environ.get(variable)
+        if text is None:
+            return field.metadata["default"]
+        shown, source = text, f" from the environment variable {variable}"
+        if not text.strip():
+            return None if kind.optional else field.metadata["default"]
+        value = kind.parse(text)
+    if value is None and kind.optional:
+        return None
+    try:
+        return kind.check(value)
+    except ValueError:
+        # A token must not reach a log by way of an error message.
+        got = "a value" if field.metadata["secret"] else repr(shown)
+        raise SettingsError(
+            f"Settings.{field.name}: got {got}{source}; accepted: {kind.describe()}"
+        ) from None
+
+
+def settings_table() -> list[tuple[str, str, str, str, str]]:
+    """Return the rows of the reference: field, variable, default, what is accepted, meaning."""
+    return [
+        (
+            field.name,
+            ENVIRONMENT_PREFIX + field.name.upper(),
+            repr(field.metadata["default"]),
+            field.metadata["kind"].describe(),
+            field.metadata["text"],
+        )
+        for field in dataclasses.fields(Settings)
+    ]

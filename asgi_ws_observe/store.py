@@ -1,0 +1,184 @@
+"""Plain numbers per route: what the hot path writes and what every reader reads.
+
+One event loop writes, any thread reads. An increment of a slot or of a list's item is one
+interpreter operation here, so a reader sees every number whole; two numbers read one after the
+other may be one message apart.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from .labels import LabelLimiter
+
+__all__ = [
+    "CONNECTION_BOUNDS",
+    "DURATION_BOUNDS",
+    "ERROR_PARTS",
+    "HANDSHAKE_BOUNDS",
+    "HANDSHAKE_FAILURES",
+    "LAG_BOUNDS",
+    "MAX_ERROR_TYPES",
+    "SEND_BOUNDS",
+    "SIZE_BOUNDS",
+    "Buckets",
+    "Exemplar",
+    "RouteNumbers",
+    "Store",
+]
+
+#: Handler time, seconds.
+DURATION_BOUNDS: Final = (
+    *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
+    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
+#: Time in ``send()``, seconds: backpressure can last longer than a handler should.
+SEND_BOUNDS: Final = (*DURATION_BOUNDS, 30.0)
+#: Handshake until accepted, rejected or denied, seconds.
+HANDSHAKE_BOUNDS: Final = DURATION_BOUNDS[1:]
+#: Lifetime, seconds: narrow around the idle limits of proxies (60 s, 240 s).
+CONNECTION_BOUNDS: Final = (
+    *(1.0, 5.0, 15.0, 30.0, 55.0, 65.0, 120.0, 235.0, 300.0, 600.0),
+    *(1800.0, 3600.0, 7200.0, 14400.0, 43200.0, 86400.0),
+)
+#: Message size, bytes: powers of 4 up to 16 MiB, uvicorn's default ``ws_max_size``.
+SIZE_BOUNDS: Final = tuple(4**power for power in range(3, 13))
+#: Event loop lag, seconds.
+LAG_BOUNDS: Final = DURATION_BOUNDS[1:]
+
+#: Every value of the label ``reason`` of a handshake that was not accepted.
+HANDSHAKE_FAILURES: Final = (
+    *("rejected", "denied", "not_found", "limit", "error", "abandoned", "cancelled"),
+)
+#: Every value of the label ``part`` of the library's own errors.
+ERROR_PARTS: Final = (
+    *("record", "tracing", "logs", "hook", "connection_id", "route"),
+    *("metrics_auth", "collector", "runtime"),
+)
+#: Distinct values of the label ``type`` of errors, ``other`` not counted.
+MAX_ERROR_TYPES: Final = 20
+
+#: A span context, the observed value, and the wall time in seconds since the epoch.
+Exemplar = tuple[Any, float, float]
+
+# Series that exist from a route's first event, so that rate() and absent() work before the first
+# close of that kind.
+_ZERO_CLOSES: Final = (
+    ("1000", "client", "normal"),
+    ("1001", "client", "going_away"),
+    ("1005", "client", "normal"),
+    ("1006", "network", "unknown"),
+    ("1006", "server", "handler_error"),
+    ("1011", "server", "handler_error"),
+    ("1012", "server", "server_shutdown"),
+)
+
+
+class Buckets:
+    """A histogram in plain numbers.
+
+    Attributes:
+        bounds: Upper bounds, ascending, without infinity.
+        counts: Observations per bucket, not cumulative; the last one is above every bound.
+        sum: Sum of all observations.
+        exemplars: The last exemplar of each bucket.
+    """
+
+    __slots__ = ("bounds", "counts", "exemplars", "sum")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+        self.exemplars: dict[int, Exemplar] = {}
+
+    def observe(self, value: float) -> None:
+        """Count one observation."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+
+class RouteNumbers:
+    """The numbers of one route."""
+
+    __slots__ = (
+        "active",
+        "closes",
+        "connects",
+        "duration",
+        "errors",
+        "failures",
+        "handler",
+        "handshake",
+        "label",
+        "send",
+        "size_in",
+        "size_out",
+    )
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.active = 0
+        self.connects = 0
+        self.closes = dict.fromkeys(_ZERO_CLOSES, 0)
+        self.failures = dict.fromkeys(HANDSHAKE_FAILURES, 0)
+        self.errors: dict[str, int] = {}
+        self.handshake = Buckets(HANDSHAKE_BOUNDS)
+        self.duration = Buckets(CONNECTION_BOUNDS)
+        self.handler = Buckets(DURATION_BOUNDS)
+        self.send = Buckets(SEND_BOUNDS)
+        # The number of messages and of bytes are the counts and the sum of their sizes.
+        self.size_in = Buckets(SIZE_BOUNDS)
+        self.size_out = Buckets(SIZE_BOUNDS)
+
+
+class Store:
+    """All numbers of one process (of one registry).
+
+    Attributes:
+        routes: Route label -> its numbers.
+        live: Connections in their handshake or open.
+        limit: The configured capacity, `None` where there is none.
+        node: The constant label ``node``, `None` where there is none.
+        lag: The event loop's lag.
+        lag_max: Returns the largest lag of the last minute, seconds.
+        own_errors: Errors of the library's own parts, by part.
+        dropped_labels: How often a label value became ``other``, by label.
+        unexpected: Events in a state that does not expect them, by (state, event).
+        scrape_seconds: How long the last exposition took.
+    """
+
+    def __init__(self) -> None:
+        self.routes: dict[str, RouteNumbers] = {}
+        self.live = 0
+        self.limit: int | None = None
+        self.node: str | None = None
+        self.lag = Buckets(LAG_BOUNDS)
+        self.lag_max: Callable[[], float] = float
+        self.own_errors = dict.fromkeys(ERROR_PARTS, 0)
+        self.dropped_labels = {"route": 0, "type": 0}
+        self.unexpected: dict[tuple[str, str], int] = {}
+        self.scrape_seconds = 0.0
+        self._error_type = LabelLimiter(MAX_ERROR_TYPES, lambda: self.count_drop("type"))
+        self._lock = threading.Lock()
+
+    def route(self, label: str) -> RouteNumbers:
+        """Return the numbers of a route, which exist as zeros from the first call."""
+        numbers = self.routes.get(label)
+        if numbers is None:
+            with self._lock:
+                numbers = self.routes.setdefault(label, RouteNumbers(label))
+        return numbers
+
+    def count_drop(self, label: str) -> None:
+        """Count a label value that became ``other``."""
+        self.dropped_labels[label] += 1
+
+    def count_error(self, numbers: RouteNumbers, error: BaseException) -> str:
+        """Count an exception of the application and return its bounded type."""
+        kind = self._error_type(type(error).__name__)
+        numbers.errors[kind] = numbers.errors.get(kind, 0) + 1
+        return kind
