@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fnmatch
 import re
@@ -14,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .connection import Connection, enter_connection
+from .exceptions import SettingsError
 from .hooks import ConnectionHook
 from .logs import ConnectionLog
 from .metrics.prometheus import numbers_of
@@ -43,7 +45,9 @@ class WebSocketObserveMiddleware:
         hooks: Your own `ConnectionHook` objects.
 
     Raises:
-        SettingsError: A setting or a hook is not accepted.
+        SettingsError: A setting or a hook is not accepted. FastAPI and Starlette build their
+            middleware only when the server already runs, and uvicorn takes an exception there for
+            an application without a lifespan; then it is reported as a failed start-up instead.
     """
 
     def __init__(
@@ -56,7 +60,22 @@ class WebSocketObserveMiddleware:
         hooks: Iterable[ConnectionHook] = (),
     ) -> None:
         self.app = app
-        self.settings = settings = Settings() if settings is None else settings
+        self._error: SettingsError | None = None
+        try:
+            self._build(settings or Settings(), registry, tracer_provider, hooks)
+        except SettingsError as error:
+            if not _in_event_loop():
+                raise
+            self._error = error
+
+    def _build(
+        self,
+        settings: Settings,
+        registry: CollectorRegistry | None,
+        tracer_provider: TracerProvider | None,
+        hooks: Iterable[ConnectionHook],
+    ) -> None:
+        self.settings = settings
         numbers = numbers_of(registry)
         numbers.take(settings)
         readers: list[ConnectionHook] = []
@@ -70,7 +89,9 @@ class WebSocketObserveMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
-        if kind == "http" or not self.settings.enabled:
+        if self._error is not None:
+            await _fail(self._error, kind, send)
+        elif kind == "http" or not self.settings.enabled:
             await self.app(scope, receive, send)
         elif kind == "websocket":
             if SCOPE_KEY in scope or (self._excluded and self._excluded.match(scope["path"])):
@@ -189,6 +210,20 @@ class _Channel(Connection):
 
     def _failed(self, error: Exception) -> None:
         self._observation.errors.report("record", error, type(self), "the event is not counted")
+
+
+async def _fail(error: SettingsError, kind: str, send: Send) -> None:
+    if kind != "lifespan":
+        raise error
+    await send({"type": "lifespan.startup.failed", "message": str(error)})
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _compile(patterns: tuple[str, ...]) -> re.Pattern[str] | None:
