@@ -69,7 +69,6 @@ def handshake_attributes(connection: Connection) -> dict[str, Any]:
 def close_attributes(connection: Connection) -> dict[str, Any]:
     """Return what is known when the connection is over or the handshake failed."""
     attributes: dict[str, Any] = {
-        "http.route": connection.route,
         "ws.outcome": connection.outcome,
         "ws.close_reason": connection.reason,
     }

@@ -20,7 +20,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, Trac
 from .. import __version__
 from ..connection import Connection
 from ..hooks import ConnectionHook
-from ..labels import LabelLimiter
+from ..labels import UNMATCHED, LabelLimiter
 from ..settings import Settings
 from .attributes import close_attributes, handshake_attributes, total_attributes
 
@@ -141,8 +141,7 @@ class ConnectionTracing(ConnectionHook):
 
     def opened(self, connection: Connection) -> None:
         if (state := _recording(connection)) is not None:
-            state.span.update_name(f"ws.upgrade {connection.route}")
-            state.span.set_attribute("http.route", connection.route)
+            _name(state.span, connection.route)
             state.span.set_attribute("http.response.status_code", 101)
             if connection.subprotocol is not None:
                 state.span.set_attribute("ws.subprotocol", connection.subprotocol)
@@ -154,7 +153,8 @@ class ConnectionTracing(ConnectionHook):
     def closed(self, connection: Connection) -> None:
         if (state := _recording(connection)) is not None:
             state.span.set_attributes(close_attributes(connection))
-            state.span.update_name(f"ws.upgrade {connection.route}")
+            if connection.outcome in ("rejected", "denied"):
+                _name(state.span, connection.route)
             if connection.outcome == "error":
                 state.span.set_status(
                     Status(StatusCode.ERROR, f"closed with {connection.close_code}")
@@ -168,6 +168,13 @@ class ConnectionTracing(ConnectionHook):
             # Breaks the circle with the connection, which would wait for the garbage collector.
             connection.trace = connection.listener = None
             otel_context.attach(state.entry)
+
+
+def _name(span: Span, route: str) -> None:
+    # OpenTelemetry: http.route is not set where there is none.
+    if route != UNMATCHED:
+        span.update_name(f"ws.upgrade {route}")
+        span.set_attribute("http.route", route)
 
 
 def _recording(connection: Connection) -> ConnectionTrace | None:
