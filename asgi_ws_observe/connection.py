@@ -219,12 +219,19 @@ class Connection:
         if self._on_sent:
             self._hooks.call("message_sent", self, message, size)
 
-    def send_failed(self, error: BaseException) -> None:
+    def send_failed(self, error: BaseException, now: float) -> None:
         """Take in that the server refused what the application sent."""
-        if isinstance(error, Exception):
-            self._send_error = error
-            # How servers say that the connection is gone, by the ASGI specification since 2.4.
-            self._peer_gone = self._peer_gone or isinstance(error, OSError)
+        if not isinstance(error, Exception):
+            return
+        self._send_error = error
+        # How servers say that the connection is gone, by the ASGI specification since 2.4.
+        self._peer_gone = self._peer_gone or isinstance(error, OSError)
+        # uvicorn's legacy implementation raises it from the exception of websockets, which has the
+        # close frame; its `receive` would have to wait for the same.
+        frame = getattr(error.__cause__, "rcvd", None)
+        if frame is not None:
+            close = {"code": frame.code, "reason": frame.reason}
+            self.received({"type": "websocket.disconnect"} | close, now)
 
     def limited(self) -> None:
         """Take in that the handshake is going to be refused for want of capacity."""

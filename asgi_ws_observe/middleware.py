@@ -7,7 +7,7 @@ import contextlib
 import fnmatch
 import re
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from time import perf_counter
 
 from opentelemetry.trace import TracerProvider
@@ -167,12 +167,18 @@ class _Channel(Connection):
         try:
             await self._send(message)
         except BaseException as error:
-            self.send_failed(error)
+            self._refused(error)
             raise
         try:
             self.sent(message, started, perf_counter())
         except Exception as error:  # noqa: BLE001
             self._failed(error)
+
+    def _refused(self, error: BaseException) -> None:
+        try:
+            self.send_failed(error, perf_counter())
+        except Exception as failure:  # noqa: BLE001
+            self._failed(failure)
 
     def end(self, error: BaseException | None) -> None:
         """Finish the record when the application has returned or raised."""
@@ -226,7 +232,7 @@ def _in_event_loop() -> bool:
     return True
 
 
-def _compile(patterns: tuple[str, ...]) -> re.Pattern[str] | None:
+def _compile(patterns: Sequence[str]) -> re.Pattern[str] | None:
     if not patterns:
         return None
     return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns))

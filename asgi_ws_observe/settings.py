@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -67,7 +67,7 @@ class Settings:
         "A constant label `node` on every series and a field on every log line. Off by default, "
         "since Prometheus adds `instance`.",
     )
-    excluded_paths: tuple[str, ...] = _option(
+    excluded_paths: Sequence[str] = _option(
         (), Patterns(), "Connections to these paths are passed through and never observed."
     )
     connection_id: ScopeCallback | None = _option(
@@ -84,12 +84,12 @@ class Settings:
     max_routes: int = _option(
         100, Number(1), "Distinct values of the label `route`; the rest is `other`."
     )
-    close_codes: tuple[int, ...] = _option(
+    close_codes: Sequence[int] = _option(
         (),
         DeclaredCodes(),
         "Close codes of the application that get a label of their own instead of `3xxx` or `4xxx`.",
     )
-    error_close_codes: tuple[int, ...] = _option(
+    error_close_codes: Sequence[int] = _option(
         (1011,),
         ErrorCodes(),
         "Close codes that are errors: they set the outcome and the span's status.",
