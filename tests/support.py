@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -95,6 +96,20 @@ def total(registry: CollectorRegistry, name: str, **labels: str) -> float:
         for each in family.samples
         if each.name == name and labels.items() <= each.labels.items()
     )
+
+
+async def until(condition: Callable[[], object], deadline: float = 10.0) -> None:
+    """Wait for a condition, on an event loop.
+
+    Raises:
+        TimeoutError: It does not hold by the deadline, seconds.
+    """
+
+    async def holds() -> None:
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+    await asyncio.wait_for(holds(), deadline)
 
 
 def wait_until(condition: Callable[[], object], deadline: float = 10.0) -> None:
