@@ -133,6 +133,11 @@ class Connection:
             self._message = Message(self.messages_in, self._last_size)
         return self._message
 
+    @property
+    def message_type(self) -> str | None:
+        """The type that the application gave the message that is, or was last, handled."""
+        return self._message.type if self._message.number == self.messages_in else None
+
     def set(self, label: str, value: object) -> None:
         """Keep a field for the connection's span and its later log lines.
 

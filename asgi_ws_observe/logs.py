@@ -141,7 +141,7 @@ class ConnectionLog(ConnectionHook):
                 values[name] = getattr(connection, name)
         if error is not None:
             values["error_type"] = type(error).__name__
-            kind = connection.message.type
+            kind = connection.message_type
             values["message_type"] = None if kind is None else safe_text(kind, 64)
         return values
 

@@ -75,7 +75,7 @@ class ConnectionTrace:
         span, self._message_span = self._message_span, None
         if span is None:
             return
-        kind = self._connection.message.type
+        kind = self._connection.message_type
         if kind is not None:
             bounded = self._type(str(kind))
             span.update_name(f"ws.message {bounded}")

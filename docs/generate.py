@@ -1,0 +1,224 @@
+"""Writes the reference pages from the tables in the code: ``python -m docs.generate``.
+
+A test holds that the pages are fresh.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from asgi_ws_observe.close_codes import CloseCodes
+from asgi_ws_observe.logs import LOG_FIELDS
+from asgi_ws_observe.metrics.catalogue import CATALOGUE, LABELS, Instrument
+from asgi_ws_observe.settings import settings_table
+from asgi_ws_observe.states import EVENT_NAMES, TABLE
+from asgi_ws_observe.tracing.attributes import SPAN_ATTRIBUTES
+
+REFERENCE: Final = Path(__file__).parent / "reference"
+NOTE: Final = "<!-- Written by `python -m docs.generate` from the code; change it there. -->\n"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
+
+
+def settings_page() -> str:
+    """Return the page of settings."""
+    rows = [
+        (f"`{field}`", f"`{variable}`", f"`{default}`", accepts, text)
+        for field, variable, default, accepts, text in settings_table()
+    ]
+    return f"""{NOTE}
+# Settings
+
+`Settings` takes each field as a keyword argument; the environment variable counts where the
+argument is not given, and the default where neither is. A wrong value raises `SettingsError` when
+the application starts, with the field, what it got and what is accepted.
+
+```python
+from asgi_ws_observe import Settings, WebSocketObserveMiddleware
+
+app.add_middleware(
+    WebSocketObserveMiddleware, settings=Settings(max_connections=5000, close_codes=[4001, 4008])
+)
+```
+
+{table(("field", "environment", "default", "accepts", "meaning"), rows)}"""
+
+
+def metrics_page() -> str:
+    """Return the page of metrics."""
+    rows = [
+        (
+            f"`{each.exposed_name}`",
+            each.kind,
+            ", ".join(f"`{label}`" for label in each.labels),
+            each.text,
+            each.question,
+        )
+        for each in CATALOGUE
+    ]
+    labels = [
+        (
+            f"`{name}`" + (f" of `{metric}`" if metric else ""),
+            str(label.most),
+            label.values,
+        )
+        for (name, metric), label in LABELS.items()
+    ]
+    buckets = [(f"`{each.name}`", bounds(each)) for each in CATALOGUE if each.bounds]
+    return f"""{NOTE}
+# Metrics
+
+On `/metrics`, beside prometheus_client's own (`process_open_fds`, `process_max_fds`,
+`python_gc_*`) and those that your application registers. With `Settings(node=...)` every series has
+the label `node` as well. Every series of a route exists as zero from the route's first event.
+
+{table(("name", "type", "labels", "what", "at 2 a.m."), rows)}
+## Labels and their bounds
+
+No label has more values than this, whatever clients do. A user, an address, a room or a connection
+id is never a label: those are in spans and log lines.
+
+{table(("label", "at most", "values"), labels)}
+## Buckets
+
+{table(("histogram", "upper bounds"), buckets)}
+## What a close counts as
+
+`code` is what the peer's close frame said, or ours if we closed first; 1005 for a close frame
+without a code, 1006 where no close frame came. `closed_by` is `client`, `server`, `network`, or
+`unknown` where ASGI does not tell (1002, 1007 and 1009 can be the client's word or the server's
+finding). The class of a code is the connection's outcome in spans and log lines:
+
+{table(("code", "class", "reason"), close_rows())}
+An exception that leaves the application is `code="1006"`, `closed_by="server"`,
+`reason="handler_error"`: uvicorn ends the connection without a close frame then, and a browser
+shows 1006. An application that returns without closing is the same with `reason="no_close"`. A
+client's leaving that surfaces as an uncaught `WebSocketDisconnect` is no error.
+
+What a server reports as 1005 without a reason (uvicorn, for a lost connection) is counted as 1006.
+
+## States and events
+
+`ws_unexpected_events_total` counts events that this table does not have; they change nothing.
+
+{state_table()}"""
+
+
+def bounds(instrument: Instrument) -> str:
+    """Return a histogram's bounds as text."""
+    return ", ".join(f"{bound:g}" if bound < 1e6 else f"{bound:.0f}" for bound in instrument.bounds)
+
+
+def close_rows() -> list[tuple[str, str, str]]:
+    """Return a row for each registered code."""
+    codes = CloseCodes()
+    registered = [label for label in codes.labels if label.isdigit()]
+    rows = [(code, codes.classify(int(code)), codes.reason(int(code))) for code in registered]
+    return [*rows, ("other 3000-4999", codes.classify(4999), codes.reason(4999))]
+
+
+def state_table() -> str:
+    """Return the state table."""
+    events = [event for event in EVENT_NAMES if event != "unknown"]
+    return table(
+        ("state", *events),
+        [
+            (f"`{state.value}`", *(_state(targets.get(event)) for event in events))
+            for state, targets in TABLE.items()
+        ],
+    )
+
+
+def _state(target: object) -> str:
+    return "" if target is None else str(getattr(target, "value", ""))
+
+
+SPANS: Final = (
+    (
+        "`ws.upgrade {route}`",
+        "SERVER",
+        "with the handshake",
+        "when the application is done with the connection",
+        "the span that is current, else the upgrade's `traceparent`",
+    ),
+    (
+        "`ws.message {type}`",
+        "CONSUMER",
+        "when the application gets a message",
+        "when it asks for the next one, or ends",
+        "`ws.upgrade`",
+    ),
+)
+
+
+def spans_page() -> str:
+    """Return the page of spans."""
+    rows = [(f"`{name}`", text) for name, text in SPAN_ATTRIBUTES.items()]
+    return f"""{NOTE}
+# Spans
+
+Made with opentelemetry-api: nothing is made, and nothing is paid, until an SDK sets a tracer
+provider. `Settings(connection_span="off")` and `Settings(message_spans="off")` turn them off.
+
+{table(("span", "kind", "begins", "ends", "parent"), SPANS)}
+`ws.message` is current in the handler, so the handler's own spans are its children; waiting for the
+client is not in it. Its type comes from `current_message().type = "..."`; without one its name is
+`ws.message`. A malformed `traceparent` is ignored.
+
+The status is an error when an exception left the application, or the close code is one of
+`Settings(error_close_codes=...)` (1011 by default). 1000, 1001, 1005 are none, nor is 1006
+by itself.
+
+What `current_connection().set(name, value)` keeps is an attribute of `ws.upgrade`.
+
+## Attributes
+
+Never the query string, and of the headers only the user agent and the host.
+
+{table(("attribute", "what"), rows)}"""
+
+
+def logs_page() -> str:
+    """Return the page of log lines."""
+    parts = []
+    for event, fields in LOG_FIELDS.items():
+        rows = [(f"`{name}`", text) for name, text in fields.items()]
+        parts.append(f"## `{event}`\n\n{table(('field', 'what'), rows)}")
+    sections = "\n".join(parts)
+    return f"""{NOTE}
+# Log lines
+
+Logger `asgi_ws_observe.connection`: `ws_open` and `ws_close` at INFO, `ws_error` at ERROR with the
+traceback. The fields are attributes of the record (`extra`), so any formatter can use them;
+`asgi_ws_observe.JSONFormatter` writes one JSON object a line, with `time`, `level` and `logger` in
+front. A field without a value is left out. What `current_connection().set(name, value)` keeps is a
+field too (`app.<name>` where the name is one of these).
+
+No line has the query string or a header, and control characters are escaped.
+
+{sections}"""
+
+
+PAGES: Final = {
+    "settings.md": settings_page,
+    "metrics.md": metrics_page,
+    "spans.md": spans_page,
+    "logs.md": logs_page,
+}
+
+
+def main() -> None:
+    """Write all pages."""
+    REFERENCE.mkdir(exist_ok=True)
+    for name, page in PAGES.items():
+        (REFERENCE / name).write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

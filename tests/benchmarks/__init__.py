@@ -1,0 +1,1 @@
+"""Benchmarks: what observing costs, side by side in one run. Not timed tests."""
