@@ -1,0 +1,339 @@
+"""The table of metrics: names, bounds that hold against hostile clients, nothing left unread."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from asgi_ws_observe import Settings
+from asgi_ws_observe.connection import Connection
+from asgi_ws_observe.hooks import OwnErrors
+from asgi_ws_observe.metrics.catalogue import CATALOGUE, LABELS, Instrument, Label
+from asgi_ws_observe.metrics.prometheus import StoreCollector
+from asgi_ws_observe.observation import Observation
+from asgi_ws_observe.store import ERROR_PARTS, Buckets, RouteNumbers, Store
+from tests.support import ACCEPT, CONNECT, disconnect, scope, text
+
+by_name = pytest.mark.parametrize("instrument", CATALOGUE, ids=lambda each: each.name)
+histograms = [each for each in CATALOGUE if each.kind == "histogram"]
+
+#: Unit, in OpenTelemetry's notation -> how Prometheus writes it at the end of a name.
+SUFFIXES = {"s": "_seconds", "By": "_bytes"}
+#: What Prometheus' naming rules forbid: units that are not base units, and reserved suffixes.
+FORBIDDEN = {
+    *("milliseconds", "ms", "us", "minutes", "hours", "kilobytes", "kb", "mb", "megabytes"),
+    *("bits", "percent", "total", "count", "sum", "bucket", "info", "created", "timestamp"),
+}
+
+
+def bound(instrument: Instrument, label: str) -> Label:
+    """Return the bound that the table states for a label of an instrument."""
+    return LABELS.get((label, instrument.name)) or LABELS[label, ""]
+
+
+def exposition(store: Store) -> str:
+    """Return what a scrape of a store shows."""
+    registry = CollectorRegistry()
+    registry.register(StoreCollector(store))
+    return generate_latest(registry).decode()
+
+
+class Load:
+    """Drives connections through the record by hand.
+
+    Attributes:
+        store: Where the numbers went.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.store = Store()
+        self.errors = OwnErrors(self.store)
+        self._observation = Observation(settings, self.store, (), self.errors)
+        self._now = 0.0
+
+    def tick(self) -> float:
+        self._now += 0.01
+        return self._now
+
+    def connection(self, path: str) -> Connection:
+        connection = Connection(self._observation, scope(path), self.tick())
+        connection.received(CONNECT, self.tick())
+        return connection
+
+    def accepted(self, path: str) -> Connection:
+        connection = self.connection(path)
+        self.send(connection, ACCEPT)
+        return connection
+
+    def send(self, connection: Connection, message: dict[str, Any]) -> None:
+        connection.sent(message, self.tick(), self.tick())
+
+
+@pytest.fixture(scope="module")
+def hostile() -> Store:
+    """A store after everything that clients and applications can choose was chosen."""
+    load = Load(
+        Settings(
+            log_handler="off",
+            route=lambda scope: scope["path"],
+            close_codes=tuple(range(4000, 4011)),
+        )
+    )
+    for code in range(5001):
+        path = f"/{code % 500}"
+        leaving = load.accepted(path)
+        leaving.received(text("x" * code), load.tick())
+        load.send(leaving, {"type": "websocket.send", "bytes": b"y" * code})
+        leaving.received(disconnect(code), load.tick())
+        leaving.ended(None, load.tick())
+        closing = load.accepted(path)
+        load.send(closing, {"type": "websocket.close", "code": code})
+        load.send(closing, {"type": "websocket.send", "text": "too late"})
+        closing.ended(None, load.tick())
+    for number in range(500):
+        rejected = load.connection(f"/rejected/{number}")
+        rejected.received({"type": f"websocket.novel{number}"}, load.tick())
+        load.send(rejected, {"type": f"websocket.odd{number}"})
+        load.send(rejected, {"type": "websocket.close", "code": number})
+        rejected.ended(None, load.tick())
+        denied = load.connection(f"/denied/{number}")
+        load.send(denied, {"type": "websocket.http.response.start", "status": number})
+        denied.received(disconnect(1006), load.tick())
+        denied.ended(None, load.tick())
+        gone = load.connection(f"/gone/{number}")
+        gone.received(disconnect(number), load.tick())
+        gone.ended(RuntimeError(), load.tick())
+    for number in range(100):
+        failure = type(f"Failure{number}", (Exception,), {})()
+        broken = load.accepted(f"/{number}")
+        broken.ended(failure, load.tick())
+        unanswered = load.connection(f"/{number}")
+        unanswered.ended(failure, load.tick())
+    for part in ERROR_PARTS:
+        load.errors.report(part, RuntimeError(), part, "nothing happens")
+    load.store.limit = 7
+    return load.store
+
+
+def test_names_are_unique() -> None:
+    """No two instruments share a name, nor what a query calls them."""
+    assert len(CATALOGUE) == len({each.name for each in CATALOGUE})
+    assert len(CATALOGUE) == len({each.exposed_name for each in CATALOGUE})
+
+
+@by_name
+def test_name_follows_the_rules_of_prometheus(instrument: Instrument) -> None:
+    """A name is lower case, in base units, with the unit last and no reserved suffix."""
+    assert re.fullmatch(r"[a-z]+(_[a-z]+)*", instrument.name)
+    assert set() == FORBIDDEN & set(instrument.name.split("_"))
+    assert instrument.name.endswith(SUFFIXES.get(instrument.unit, ""))
+    for unit, suffix in SUFFIXES.items():
+        assert (unit == instrument.unit) == instrument.name.endswith(suffix)
+
+
+@by_name
+def test_exposed_name_has_the_suffix_of_its_kind(instrument: Instrument) -> None:
+    """Counters are exposed with ``_total``, information with ``_info``, the rest plainly."""
+    page = exposition(Store())
+    suffix = {"counter": "_total", "info": "_info"}.get(instrument.kind, "")
+    assert instrument.exposed_name.endswith(suffix)
+    assert suffix or instrument.name == instrument.exposed_name
+    shown = {"info": "gauge"}.get(instrument.kind, instrument.kind)
+    assert f"# TYPE {instrument.exposed_name} {shown}\n" in page
+
+
+@by_name
+def test_text_and_question_are_sentences(instrument: Instrument) -> None:
+    """An instrument says what it measures and which question it answers."""
+    assert instrument.text.endswith(".")
+    assert instrument.question.endswith("?")
+
+
+@by_name
+def test_every_label_has_a_bound(instrument: Instrument) -> None:
+    """The number of series is finite, whatever clients do."""
+    assert [] == [each for each in instrument.labels if bound(instrument, each).most < 1]
+    assert 1 <= instrument.max_series < 10**6
+
+
+def test_every_bound_belongs_to_a_label() -> None:
+    """The table of bounds has no entry that no instrument uses."""
+    used = {
+        (label, instrument.name) if (label, instrument.name) in LABELS else (label, "")
+        for instrument in CATALOGUE
+        for label in instrument.labels
+    }
+    assert set(LABELS) == used
+
+
+@pytest.mark.parametrize("kind", ["counter", "gauge", "histogram"])
+def test_max_series_is_the_product_of_the_bounds(kind: str) -> None:
+    """An instrument without labels is one series, one with several the product of theirs."""
+    found = {each.name: each.max_series for each in CATALOGUE if each.kind == kind}
+    expected = {
+        "counter": ("ws_messages", 102 * 2),
+        "gauge": ("event_loop_lag_max_seconds", 1),
+        "histogram": ("ws_send_duration_seconds", 102),
+    }[kind]
+    assert expected[1] == found[expected[0]]
+
+
+@by_name
+def test_hostile_load_stays_within_the_bounds(instrument: Instrument, hostile: Store) -> None:
+    """500 paths, every close code and 100 exception classes make no more values than stated."""
+    seen: dict[str, set[str]] = defaultdict(set)
+    points = 0
+    for values, _ in instrument.read(hostile):
+        points += 1
+        for label, value in zip(instrument.labels, values, strict=True):
+            seen[label].add(value)
+    too_many = {
+        label: len(values)
+        for label, values in seen.items()
+        if len(values) > bound(instrument, label).most
+    }
+    assert {} == too_many
+    assert points <= instrument.max_series
+
+
+@by_name
+def test_hostile_load_yields_only_listed_values(instrument: Instrument, hostile: Store) -> None:
+    """A closed set has no other values than the reference lists."""
+    open_sets = {"route", "code", "type", "version"}
+    for values, _ in instrument.read(hostile):
+        for label, value in zip(instrument.labels, values, strict=True):
+            listed = re.findall(r"`([^`]+)`", bound(instrument, label).values)
+            assert label in open_sets or value in listed
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "expected"),
+    [("ws_connects", "route", 101), ("ws_closes", "code", 32), ("ws_errors", "type", 21)],
+)
+def test_hostile_load_reaches_the_bounds(
+    hostile: Store, name: str, label: str, expected: int
+) -> None:
+    """The load is as hostile as it says: open sets are full, and the rest is ``other``."""
+    (instrument,) = (each for each in CATALOGUE if each.name == name)
+    place = instrument.labels.index(label)
+    values = {labels[place] for labels, _ in instrument.read(hostile)}
+    assert expected == len(values)
+    assert "other" in values
+
+
+def test_hostile_load_counts_what_it_drops(hostile: Store) -> None:
+    """Values that became ``other`` are counted, so that a bound that is too small shows."""
+    assert hostile.dropped_labels["route"] > 5000
+    # 100 classes, and the RuntimeError before them, of which 20 keep their names; each twice.
+    assert (100 - 19) * 2 == hostile.dropped_labels["type"]
+
+
+def test_unmatched_needs_no_place_of_its_own() -> None:
+    """Connections without a route leave all 100 places to the routes; with `other` it is 102."""
+    load = Load(Settings(log_handler="off", route=lambda scope: scope["path"]))
+    for path in ("unmatched", *(f"/{number}" for number in range(101))):
+        load.accepted(path).ended(None, load.tick())
+    assert bound(CATALOGUE[0], "route").most == len(load.store.routes)
+
+
+@pytest.mark.parametrize("instrument", histograms, ids=lambda each: each.name)
+def test_histogram_bounds_ascend(instrument: Instrument) -> None:
+    """A histogram's upper bounds are positive, finite, and each larger than the one before."""
+    bounds = list(instrument.bounds)
+    assert sorted(set(bounds)) == bounds
+    assert 0 < bounds[0]
+    assert bounds[-1] < float("inf")
+
+
+@by_name
+def test_kind_fits_what_is_read(instrument: Instrument, hostile: Store) -> None:
+    """A histogram reads buckets of the bounds that the table states; all others read numbers."""
+    values = [value for _, value in instrument.read(hostile)]
+    assert values
+    for value in values:
+        if instrument.kind == "histogram":
+            assert isinstance(value, Buckets)
+            assert instrument.bounds == tuple(value.bounds)
+        else:
+            assert isinstance(value, (int, float))
+            assert () == instrument.bounds
+
+
+def test_limit_is_absent_where_none_is_set() -> None:
+    """No capacity is no series: zero would say that nobody may connect."""
+    assert "\nws_connections_limit " not in exposition(Store())
+
+
+def bump(numbers: dict[str, int]) -> None:
+    """Change every number of a mapping."""
+    for key in numbers:
+        numbers[key] += 7
+
+
+#: Attribute of the store -> a change of it that has to show.
+STORE_CHANGES: dict[str, Callable[[Store], object]] = {
+    "routes": lambda store: store.route("/new"),
+    "limit": lambda store: setattr(store, "limit", 7),
+    "node": lambda store: setattr(store, "node", "node-7"),
+    "lag": lambda store: store.lag.observe(0.5),
+    "lag_max": lambda store: setattr(store, "lag_max", lambda: 0.5),
+    "own_errors": lambda store: bump(store.own_errors),
+    "dropped_labels": lambda store: bump(store.dropped_labels),
+    "unexpected": lambda store: store.unexpected.update({("open", "accept"): 7}),
+    "scrape_seconds": lambda store: setattr(store, "scrape_seconds", 0.5),
+}
+#: Not exposed: it serves to enforce the limit, handshakes included.
+UNEXPOSED = {"live"}
+ROUTE_CHANGES: dict[str, Callable[[RouteNumbers], object]] = {
+    "active": lambda numbers: setattr(numbers, "active", 7),
+    "connects": lambda numbers: setattr(numbers, "connects", 7),
+    "closes": lambda numbers: numbers.closes.update({("4xxx", "client", "application"): 7}),
+    "failures": lambda numbers: bump(numbers.failures),
+    "errors": lambda numbers: numbers.errors.update({"ValueError": 7}),
+    "handshake": lambda numbers: numbers.handshake.observe(0.5),
+    "duration": lambda numbers: numbers.duration.observe(0.5),
+    "handler": lambda numbers: numbers.handler.observe(0.5),
+    "send": lambda numbers: numbers.send.observe(0.5),
+    "size_in": lambda numbers: numbers.size_in.observe(77),
+    "size_out": lambda numbers: numbers.size_out.observe(77),
+}
+
+
+def test_every_attribute_of_the_store_is_tested() -> None:
+    """A new number is exposed, and has a line here that shows it."""
+    attributes = {name for name in vars(Store()) if not name.startswith("_")}
+    assert attributes == set(STORE_CHANGES) | UNEXPOSED
+    assert set(RouteNumbers.__slots__) == set(ROUTE_CHANGES) | {"label"}
+
+
+@pytest.mark.parametrize("name", STORE_CHANGES)
+def test_change_of_the_store_shows(name: str) -> None:
+    """Every number of the store is read by some instrument."""
+    store = Store()
+    before = exposition(store)
+    STORE_CHANGES[name](store)
+    assert before != exposition(store)
+
+
+@pytest.mark.parametrize("name", ROUTE_CHANGES)
+def test_change_of_a_route_shows(name: str) -> None:
+    """Every number of a route is read by some instrument, with the route's label."""
+    store = Store()
+    numbers = store.route("/rooms/{room}")
+    before = exposition(store).splitlines()
+    ROUTE_CHANGES[name](numbers)
+    changed = set(exposition(store).splitlines()) - set(before)
+    assert changed
+    assert all('route="/rooms/{room}"' in line for line in changed)
+
+
+def test_version_is_shown() -> None:
+    """The library's version is a label of a constant 1."""
+    assert re.search(
+        r'^ws_observe_info\{version="\d+\.\d+\.\d+"\} 1\.0$', exposition(Store()), re.M
+    )
