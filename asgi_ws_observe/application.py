@@ -41,7 +41,8 @@ def mount_metrics(
         registry: Which metrics. Default: the middleware's, else prometheus_client's own.
 
     Raises:
-        SettingsError: The path does not start with a slash, or another route has it.
+        SettingsError: The path does not start with a slash, another route has it, or the
+            environment has a wrong value.
     """
     if not path.startswith("/"):
         raise SettingsError(f"mount_metrics: got path {path!r}; accepted: one that starts with /")
@@ -53,7 +54,8 @@ def mount_metrics(
                 f"mount_metrics: got path {path!r}, which {route!r} already serves; accepted: "
                 "another path"
             )
-    endpoint = _MountedMetrics(app, settings, registry)
+    # The environment is read now: a wrong value belongs to the start-up, not to a scrape.
+    endpoint = _MountedMetrics(app, settings, registry, Settings())
     app.router.routes.insert(0, Route(path, endpoint, include_in_schema=False, name="metrics"))
 
 
@@ -61,18 +63,23 @@ class _MountedMetrics:
     """The endpoint that finds out late what the middleware of its application was given."""
 
     def __init__(
-        self, app: Starlette, settings: Settings | None, registry: CollectorRegistry | None
+        self,
+        app: Starlette,
+        settings: Settings | None,
+        registry: CollectorRegistry | None,
+        default: Settings,
     ) -> None:
         self._app = app
         self._settings = settings
         self._registry = registry
+        self._default = default
         self._endpoint: MetricsEndpoint | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # The first request comes after the last add_middleware.
         if self._endpoint is None:
             given = _middleware_arguments(self._app) or {}
-            settings = self._settings or given.get("settings") or Settings()
+            settings = self._settings or given.get("settings") or self._default
             registry = self._registry or given.get("registry")
             self._endpoint = MetricsEndpoint(registry, settings.metrics_auth)
         await self._endpoint(scope, receive, send)
@@ -81,7 +88,7 @@ class _MountedMetrics:
 def _middleware_arguments(app: Starlette) -> dict[str, Any] | None:
     for middleware in app.user_middleware:
         cls: Any = middleware.cls
-        if cls is WebSocketObserveMiddleware:
+        if isinstance(cls, type) and issubclass(cls, WebSocketObserveMiddleware):
             return dict(middleware.kwargs)
     return None
 

@@ -104,7 +104,7 @@ class CloseCodes:
                 raise ValueError(f"{code} is not an application's close code (3000-4999)")
             labels[code] = str(code)
         if len(labels) + len(_COLLECTIVE) > MAX_CODE_LABELS:
-            raise ValueError(f"more than {self.max_declared()} close codes are declared")
+            raise ValueError(f"at most {self.max_declared()} close codes can be declared")
         self._labels = labels
         self._errors = frozenset(errors)
 

@@ -149,8 +149,11 @@ class Connection:
         """
         name = safe_text(label, 64)
         if name in self.fields or len(self.fields) < self.MAX_FIELDS:
-            plain = isinstance(value, (bool, int, float))
-            self.fields[name] = value if plain else safe_text(value)  # type: ignore[assignment]
+            # Neither OTLP nor JSON's readers take a whole number beyond 64 bits.
+            small = isinstance(value, (bool, float)) or (
+                isinstance(value, int) and -(2**63) <= value < 2**63
+            )
+            self.fields[name] = value if small else safe_text(value)  # type: ignore[assignment]
 
     # What the shell tells. `now` is `time.perf_counter()`.
 

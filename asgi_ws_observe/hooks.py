@@ -104,7 +104,8 @@ class OwnErrors:
     def __init__(self, store: Store) -> None:
         self._store = store
         # By identity, since a culprit need not be hashable; kept, so that no identity is reused.
-        self._logged: dict[int, object] = {}
+        # A text is itself.
+        self._logged: dict[object, object] = {}
 
     def report(self, part: str, error: BaseException, culprit: object, consequence: str) -> None:
         """Count a failure; log it once for each culprit.
@@ -116,8 +117,9 @@ class OwnErrors:
             consequence: What happens now, for the log line.
         """
         self._store.own_errors[part] += 1
-        if id(culprit) not in self._logged:
-            self._logged[id(culprit)] = culprit
+        identity = culprit if isinstance(culprit, str) else id(culprit)
+        if identity not in self._logged:
+            self._logged[identity] = culprit
             _logger.error("%s failed in %r; %s", part, culprit, consequence, exc_info=error)
 
 

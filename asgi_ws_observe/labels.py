@@ -12,8 +12,18 @@ from typing import Any, Final
 
 from starlette.routing import Mount
 
-__all__ = ["OTHER", "UNMATCHED", "LabelLimiter", "matched_route", "route_template", "safe_text"]
+__all__ = [
+    "MAX_ROUTES",
+    "OTHER",
+    "UNMATCHED",
+    "LabelLimiter",
+    "matched_route",
+    "route_template",
+    "safe_text",
+]
 
+#: How many path templates get a label of their own, unless the settings say otherwise.
+MAX_ROUTES: Final = 100
 #: What stands for every value above a limiter's bound.
 OTHER: Final = "other"
 #: The route of a connection whose path matches none, or whose application has no routes.

@@ -63,7 +63,8 @@ LOG_FIELDS: Final[dict[str, dict[str, str]]] = {
 
 _STANDARD: Final = frozenset(
     logging.LogRecord("", 0, "", 0, "", (), None).__dict__.keys()
-    | {"message", "asctime", "taskName"}
+    # `color_message` is uvicorn's: its text again, for terminals.
+    | {"message", "asctime", "taskName", "color_message"}
 )
 _RESERVED: Final = _STANDARD | {
     *("app", "exception", "level", "logger", "time"),

@@ -8,7 +8,7 @@ from typing import Any
 
 from .close_codes import CloseCodes
 from .hooks import ConnectionHook, Hooks, OwnErrors
-from .labels import UNMATCHED, LabelLimiter, route_template, safe_text
+from .labels import route_template, safe_text
 from .settings import Settings
 from .store import RouteNumbers, Store
 
@@ -28,7 +28,7 @@ class Observation:
         SettingsError: A hook is none, or has a coroutine function for a method.
     """
 
-    __slots__ = ("_make_id", "_route", "_route_label", "codes", "errors", "hooks", "store")
+    __slots__ = ("_make_id", "_max_routes", "_route", "codes", "errors", "hooks", "store")
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Observation:
         self.codes = CloseCodes(settings.close_codes, settings.error_close_codes)
         self._make_id = settings.connection_id
         self._route = settings.route
-        self._route_label = LabelLimiter(settings.max_routes, lambda: store.count_drop("route"))
+        self._max_routes = settings.max_routes
 
     def make_id(self, scope: MutableMapping[str, Any]) -> str:
         """Return the id of a new connection."""
@@ -70,7 +70,4 @@ class Observation:
                 )
         if template is None:
             template = route_template(scope)
-        # `unmatched` is no template and must not use up one of the places.
-        return self.store.route(
-            UNMATCHED if template == UNMATCHED else self._route_label(str(template))
-        )
+        return self.store.route(str(template), self._max_routes)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from .exceptions import SettingsError
+from .labels import MAX_ROUTES
 from .options import (
     Callback,
     Choice,
@@ -82,7 +83,7 @@ class Settings:
         "applications whose router leaves no template in the scope.",
     )
     max_routes: int = _option(
-        100, Number(1), "Distinct values of the label `route`; the rest is `other`."
+        MAX_ROUTES, Number(1), "Distinct values of the label `route`; the rest is `other`."
     )
     close_codes: Sequence[int] = _option(
         (),

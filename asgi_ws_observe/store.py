@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from .labels import LabelLimiter
+from .labels import MAX_ROUTES, OTHER, UNMATCHED, LabelLimiter, safe_text
 
 __all__ = [
     "CONNECTION_BOUNDS",
@@ -165,12 +165,27 @@ class Store:
         self._error_type = LabelLimiter(MAX_ERROR_TYPES, lambda: self.count_drop("type"))
         self._lock = threading.Lock()
 
-    def route(self, label: str) -> RouteNumbers:
-        """Return the numbers of a route, which exist as zeros from the first call."""
-        numbers = self.routes.get(label)
-        if numbers is None:
-            with self._lock:
-                numbers = self.routes.setdefault(label, RouteNumbers(label))
+    def route(self, template: str, most: int = MAX_ROUTES) -> RouteNumbers:
+        """Return the numbers of a route, which exist as zeros from the first call.
+
+        Args:
+            template: Its path template, or ``unmatched``.
+            most: How many templates get a label of their own, whoever asked for them; the rest
+                is ``other``.
+        """
+        numbers = self.routes.get(template)
+        if numbers is not None:
+            return numbers
+        label = safe_text(template)
+        with self._lock:
+            # `unmatched` and `other` are no templates and use up no place.
+            taken = len(self.routes.keys() - {UNMATCHED, OTHER})
+            if taken >= most and label != UNMATCHED and label not in self.routes:
+                self.count_drop("route")
+                label = OTHER
+            numbers = self.routes.get(label)
+            if numbers is None:
+                numbers = self.routes[label] = RouteNumbers(label)
         return numbers
 
     def count_drop(self, label: str) -> None:

@@ -357,3 +357,22 @@ def test_bare_asgi_application_uses_the_endpoint(registry: CollectorRegistry) ->
     observed = WebSocketObserveMiddleware(app, settings=OFF, registry=registry)
     talk(observed)
     assert 'ws_connects_total{route="unmatched"} 1.0\n' in page(observed)
+
+
+def test_mount_metrics_checks_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong value belongs to the start-up, not to the first scrape."""
+    monkeypatch.setenv("ASGI_WS_OBSERVE_METRICS_AUTH", "é")
+    with pytest.raises(SettingsError, match="metrics_auth"):
+        mount_metrics(Starlette(), registry=CollectorRegistry())
+
+
+def test_subclass_of_the_middleware_is_found() -> None:
+    """`observe` adds no second one beside it."""
+
+    class Mine(WebSocketObserveMiddleware):
+        pass
+
+    app = Starlette()
+    app.add_middleware(Mine, settings=CLOSED, registry=CollectorRegistry())
+    observe(app)
+    assert 1 == len(app.user_middleware)

@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from .. import __version__
 from ..close_codes import MAX_CODE_LABELS, REASONS
+from ..labels import MAX_ROUTES
 from ..states import EVENT_NAMES, State
 from ..store import (
     CONNECTION_BOUNDS,
@@ -41,7 +42,8 @@ class Label:
 #: (Label, metric or "" for all) -> its bound.
 LABELS: Final[dict[tuple[str, str], Label]] = {
     ("route", ""): Label(
-        102, "path templates, 100 by default (`Settings.max_routes`), `unmatched`, `other`"
+        MAX_ROUTES + 2,
+        f"path templates, {MAX_ROUTES} by default (`Settings.max_routes`), `unmatched`, `other`",
     ),
     ("code", ""): Label(
         MAX_CODE_LABELS,

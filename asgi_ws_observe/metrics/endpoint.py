@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import inspect
+import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,10 @@ __all__ = ["MetricsEndpoint"]
 GZIP_FROM: Final = 1024
 #: gzip's level: 9 takes sixteen times as long for a page of 1.4 MB.
 GZIP_LEVEL: Final = 1
+
+_MISSING: Final = "its metrics are missing from /metrics"
+#: Of the text format and of OpenMetrics.
+_VERSIONS: Final = ("0.0.1", "0.0.4", "1.0.0", "2.0.0")
 
 # A thread of our own: an application whose thread pool is exhausted still answers scrapes, and
 # several scrapers at once cost no more than one.
@@ -114,14 +119,41 @@ def _render(
     names: Iterable[str] | None,
 ) -> tuple[bytes, dict[str, str]]:
     started = perf_counter()
-    encode, content_type = choose_encoder(headers.get("accept", ""))
-    body = encode(_Guarded(registry, numbers, None if names is None else frozenset(names)))
+    encode, content_type = choose_encoder(_known_versions(headers.get("accept", "")))
+    guarded = _Guarded(registry, numbers, None if names is None else frozenset(names))
+    families = _Families(guarded.collect())
+    try:
+        body = encode(families)
+    except Exception:  # noqa: BLE001 - one cannot be written; find it and leave it out
+        body = encode(_Families(each for each in families if _encodes(encode, each, numbers)))
     answer = {"content-type": content_type, "vary": "accept, accept-encoding"}
     if len(body) >= GZIP_FROM and _accepts_gzip(headers.get("accept-encoding", "")):
         body = gzip.compress(body, GZIP_LEVEL)
         answer["content-encoding"] = "gzip"
     numbers.store.scrape_seconds = perf_counter() - started
     return body, answer
+
+
+def _known_versions(accept: str) -> str:
+    """Return an ``Accept`` header without what prometheus_client raises on or claims falsely."""
+    ranges = accept.split(",")
+    versions = [re.search(r"version\s*=\s*\"?([^;\"\s]*)", each) for each in ranges]
+    return ",".join(
+        each
+        for each, version in zip(ranges, versions, strict=True)
+        if version is None or version.group(1) in _VERSIONS
+    )
+
+
+def _encodes(
+    encode: Callable[[_Families], bytes], family: Metric, numbers: RegistryNumbers
+) -> bool:
+    try:
+        encode(_Families([family]))
+    except Exception as error:  # noqa: BLE001
+        numbers.errors.report("collector", error, family.name, _MISSING)
+        return False
+    return True
 
 
 def _accepts_gzip(header: str) -> bool:
@@ -149,25 +181,21 @@ class _Guarded:
         self._names = names
 
     def collect(self) -> Iterator[Metric]:
-        for collect in self._collects():
-            try:
-                for family in collect():
-                    chosen = family if self._names is None else self._restrict(family)
-                    if chosen is not None:
-                        yield chosen
-            except Exception as error:  # noqa: BLE001
-                self._numbers.errors.report(
-                    "collector", error, collect, "its metrics are missing from /metrics"
-                )
-
-    def _collects(self) -> list[Callable[[], Iterable[Metric]]]:
+        if target := self._registry.get_target_info():
+            yield from self._chosen([_target_info(target)])
         # prometheus_client has no public way to ask its collectors one by one.
-        collectors = getattr(self._registry, "_collector_to_names", None)
-        if collectors is None:
-            return [self._registry.collect]
-        target = self._registry.get_target_info()
-        each = [collector.collect for collector in list(collectors)]
-        return [partial(_target_info, target), *each] if target else each
+        collectors = getattr(self._registry, "_collector_to_names", (self._registry,))
+        for collector in list(collectors):
+            try:
+                yield from self._chosen(collector.collect())
+            except Exception as error:  # noqa: BLE001
+                self._numbers.errors.report("collector", error, collector, _MISSING)
+
+    def _chosen(self, families: Iterable[Metric]) -> Iterator[Metric]:
+        for family in families:
+            chosen = family if self._names is None else self._restrict(family)
+            if chosen is not None:
+                yield chosen
 
     def _restrict(self, family: Metric) -> Metric | None:
         samples = [sample for sample in family.samples if sample.name in (self._names or ())]
@@ -178,7 +206,14 @@ class _Guarded:
         return chosen
 
 
-def _target_info(labels: dict[str, str]) -> Iterator[Metric]:
+def _target_info(labels: dict[str, str]) -> Metric:
     family = Metric("target", "Target metadata", "info")
     family.add_sample("target_info", labels, 1)
-    yield family
+    return family
+
+
+class _Families(list[Metric]):
+    """Families that are collected already."""
+
+    def collect(self) -> Iterator[Metric]:
+        return iter(self)

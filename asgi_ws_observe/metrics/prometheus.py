@@ -19,6 +19,7 @@ from prometheus_client.core import (
 from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
+from ..close_codes import CloseCodes
 from ..exceptions import SettingsError
 from ..hooks import OwnErrors
 from ..settings import MetricsAuth, Settings
@@ -102,9 +103,23 @@ class RegistryNumbers:
         self.store = Store()
         self.errors = OwnErrors(self.store)
         self.metrics_auth: MetricsAuth | None = None
+        self._close_codes: set[int] = set()
 
     def take(self, settings: Settings) -> None:
-        """Take over what a middleware's settings say about the whole registry."""
+        """Take over what a middleware's settings say about the whole registry.
+
+        Raises:
+            SettingsError: The middlewares together declare too many close codes.
+        """
+        declared = self._close_codes | set(settings.close_codes)
+        try:
+            CloseCodes(declared)
+        except ValueError as error:
+            raise SettingsError(
+                f"Settings.close_codes: got {sorted(declared)} over all middlewares of one "
+                f"registry; accepted: {error}"
+            ) from None
+        self._close_codes = declared
         self.store.limit = settings.max_connections or self.store.limit
         self.store.node = settings.node or self.store.node
         self.metrics_auth = settings.metrics_auth or self.metrics_auth
@@ -144,8 +159,8 @@ def numbers_of(registry: CollectorRegistry | None = None) -> RegistryNumbers:
 
 
 def _add_process_metrics(registry: CollectorRegistry) -> None:
-    present = {family.name for family in registry.collect()}
-    if "process_open_fds" not in present:
-        ProcessCollector(registry=registry)
-    if "python_gc_objects_collected" not in present:
-        GCCollector(registry=registry)
+    # Not by collecting: somebody else's collector may be slow, or raise.
+    present = {type(each) for each in getattr(registry, "_collector_to_names", ())}
+    for kind in (ProcessCollector, GCCollector):
+        if kind not in present:
+            kind(registry=registry)

@@ -59,8 +59,8 @@ def handshake_attributes(connection: Connection) -> dict[str, Any]:
     host, port = _server(headers.get(b"host"), scope)
     if host:
         attributes["server.address"] = safe_text(host)
-    if port is not None:
-        attributes["server.port"] = port
+        if port is not None:
+            attributes["server.port"] = port
     if agent := headers.get(b"user-agent"):
         attributes["user_agent.original"] = safe_text(agent)
     return attributes
@@ -85,7 +85,9 @@ def close_attributes(connection: Connection) -> dict[str, Any]:
 
 def total_attributes(connection: Connection) -> dict[str, Any]:
     """Return the counts, and what the application set, at the end."""
-    return connection.fields | {
+    fields = connection.fields
+    own = {f"app.{name}" if name in SPAN_ATTRIBUTES else name: fields[name] for name in fields}
+    return own | {
         "ws.messages.in": connection.messages_in,
         "ws.messages.out": connection.messages_out,
         "ws.bytes.in": connection.bytes_in,

@@ -8,7 +8,7 @@ attaching the connection's context again, never by detaching.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from typing import Any, Final
 
 from opentelemetry import context as otel_context
@@ -36,7 +36,10 @@ _NO_SDK: Final = (trace.ProxyTracerProvider, trace.NoOpTracerProvider)
 class ConnectionTrace:
     """The tracing state of one connection, and the listener that makes its messages' spans."""
 
-    __slots__ = ("_connection", "_message_span", "_start_span", "_type", "context", "entry", "span")
+    __slots__ = (
+        *("_connection", "_message_span", "_start_span", "_type", "context", "entry"),
+        *("failed", "span"),
+    )
 
     def __init__(
         self,
@@ -51,6 +54,7 @@ class ConnectionTrace:
         self._start_span = start_span
         self._type = message_type
         self._message_span: Span | None = None
+        self.failed = False
         self.span = span
         self.context = context
         self.entry = entry
@@ -80,12 +84,16 @@ class ConnectionTrace:
             bounded = self._type(str(kind))
             span.update_name(f"ws.message {bounded}")
             span.set_attribute("ws.message.type", bounded)
-        span.end()
         self._connection.message_context = None
-        otel_context.attach(self.context)
+        try:
+            span.end()
+        finally:
+            # Whatever a span processor does, the handler must not stay inside this message.
+            otel_context.attach(self.context)
 
     def fail(self, error: BaseException) -> None:
         """Mark the connection's span, and that of the message being handled."""
+        self.failed = True
         for span in (self.span, self._message_span):
             if span is not None:
                 span.record_exception(error)
@@ -119,7 +127,7 @@ class ConnectionTracing(ConnectionHook):
             self._used, self._tracer = provider, provider.get_tracer("asgi_ws_observe", __version__)
         entry = otel_context.get_current()
         inside = trace.get_current_span(entry).get_span_context().is_valid
-        parent = entry if inside else propagate.extract(dict(connection.scope), entry, asgi_getter)
+        parent = entry if inside else _extracted(connection.scope, entry)
         start_span = self._tracer.start_span
         span = start_span(
             "ws.upgrade",
@@ -155,19 +163,29 @@ class ConnectionTracing(ConnectionHook):
             state.span.set_attributes(close_attributes(connection))
             if connection.outcome in ("rejected", "denied"):
                 _name(state.span, connection.route)
-            if connection.outcome == "error":
-                state.span.set_status(
-                    Status(StatusCode.ERROR, f"closed with {connection.close_code}")
-                )
+            # OpenTelemetry: 5xx is an error of the server. An exception has said more already.
+            status = connection.status or 0
+            if not state.failed and (connection.outcome == "error" or status >= 500):
+                code = connection.close_code
+                said = f"answered {status}" if code is None else f"closed with {code}"
+                state.span.set_status(Status(StatusCode.ERROR, said))
 
     def ended(self, connection: Connection) -> None:
         state: ConnectionTrace | None = connection.trace
         if state is not None:
-            state.span.set_attributes(total_attributes(connection))
-            state.span.end()
             # Breaks the circle with the connection, which would wait for the garbage collector.
             connection.trace = connection.listener = None
             otel_context.attach(state.entry)
+            state.span.set_attributes(total_attributes(connection))
+            state.span.end()
+
+
+def _extracted(scope: MutableMapping[str, Any], entry: Context) -> Context:
+    """Return the context that the client's headers carry; the entry's where they are malformed."""
+    try:
+        return propagate.extract(dict(scope), entry, asgi_getter)
+    except Exception:  # noqa: BLE001 - the getter raises on bytes that it cannot decode
+        return entry
 
 
 def _name(span: Span, route: str) -> None:

@@ -599,3 +599,47 @@ async def test_mounted_endpoint_answers_like_the_bare_one(registry: CollectorReg
         refused = await opened.post("/metrics")
     assert (200, 200, 405) == (page.status_code, head.status_code, refused.status_code)
     assert {"ws_observe_info"} == names(page.text)
+
+
+@pytest.mark.parametrize("kind", ["application/openmetrics-text", "text/plain"])
+@pytest.mark.parametrize("version", ["garbage", "x", "1.1.1.", "999.0", '"', ""])
+async def test_unknown_version_in_accept_is_answered_as_text(
+    registry: CollectorRegistry, kind: str, version: str
+) -> None:
+    """No version is claimed that nobody defined, and none makes the page fail."""
+    answer = await scrape(registry, headers={"accept": f"{kind};version={version}"})
+    assert 200 == answer.status_code
+    assert "text/plain; version=0.0.4; charset=utf-8" == answer.headers["content-type"]
+
+
+async def test_family_that_cannot_be_written_costs_only_itself(
+    registry: CollectorRegistry,
+) -> None:
+    """A value that is no number is found out, counted, and left out."""
+
+    class Bad:
+        def describe(self) -> list[Metric]:
+            return []
+
+        def collect(self) -> list[Metric]:
+            return [GaugeMetricFamily("bad", "x", value="no number")]  # type: ignore[arg-type]
+
+    numbers_of(registry)
+    registry.register(Bad())
+    for _ in range(2):
+        answer = await scrape(registry)
+    assert "ws_observe_info" in names(answer.text)
+    assert "bad" not in names(answer.text)
+    assert 2 == numbers_of(registry).store.own_errors["collector"]
+
+
+async def test_failing_collector_is_logged_once(
+    registry: CollectorRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However often it is scraped; nothing piles up."""
+    errors = numbers_of(registry).errors
+    registry.register(Broken())
+    with caplog.at_level(logging.ERROR, "asgi_ws_observe"):
+        for _ in range(3):
+            await scrape(registry)
+    assert (1, 1) == (len(caplog.records), len(errors._logged))

@@ -201,11 +201,12 @@ async def test_openmetrics_page_is_parsed_as_it_was_collected(registry: Collecto
 def test_hostile_label_survives_the_page(route: str) -> None:
     """A label's characters can end neither its value nor its line."""
     store = Store()
-    store.route(route).connects = 7
+    numbers = store.route(route)
+    numbers.connects = 7
     registry = CollectorRegistry()
     registry.register(StoreCollector(store))
     parsed = samples(parse_text(generate_latest(registry).decode()))
-    assert 7 == parsed["ws_connects_total", frozenset({("route", route)})]
+    assert 7 == parsed["ws_connects_total", frozenset({("route", numbers.label)})]
 
 
 async def test_sampled_span_gives_exemplar_in_openmetrics_only(
@@ -422,3 +423,45 @@ def test_promtool_accepts_the_page(registry: CollectorRegistry) -> None:
         [promtool, "check", "metrics"], input=generate_latest(page), capture_output=True, timeout=60
     )
     assert (b"", b"", 0) == (run.stdout, run.stderr, run.returncode)
+
+
+def test_failing_collector_does_not_stop_the_start(registry: CollectorRegistry) -> None:
+    """Somebody else's collector is not asked before the first scrape."""
+
+    class Failing:
+        def describe(self) -> list[Metric]:
+            return []
+
+        def collect(self) -> list[Metric]:
+            raise RuntimeError
+
+    registry.register(Failing())
+    assert numbers_of(registry) is numbers_of(registry)
+
+
+async def test_bound_of_routes_holds_over_several_middlewares(registry: CollectorRegistry) -> None:
+    """It is the registry's, not each middleware's."""
+    settings = Settings(log_handler="off", route=lambda scope: str(scope["path"]))
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(ACCEPT)
+
+    for place in range(3):
+        middleware = WebSocketObserveMiddleware(app, settings=settings, registry=registry)
+        for number in range(60):
+            server = Server([disconnect()])
+            await middleware(scope(f"/{place}/{number}"), server.receive, server.send)
+    series = [each for family in registry.collect() for each in family.samples]
+    routes = {each.labels["route"] for each in series if each.name == "ws_connects_total"}
+    assert 101 == len(routes)
+    assert 80 == sample(registry, "ws_connects_total", route="other")
+    assert 80 == sample(registry, "ws_observe_labels_dropped_total", label="route")
+
+
+def test_bound_of_close_codes_holds_over_several_middlewares(registry: CollectorRegistry) -> None:
+    """What they declare together must not be too much."""
+    numbers = numbers_of(registry)
+    numbers.take(Settings(close_codes=range(4000, 4011)))
+    numbers.take(Settings(close_codes=[4000]))
+    with pytest.raises(SettingsError, match=r"Settings.close_codes.*4011.*at most 11"):
+        numbers.take(Settings(close_codes=[4011]))

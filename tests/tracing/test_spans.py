@@ -762,7 +762,8 @@ async def test_failed_handshake_has_its_status(
             await send(answer)
 
     await run(observe(app, spans.provider, route=lambda scope: "/ws"), disconnect(1006))
-    assert [leaf("ws.upgrade /ws SERVER")] == tree(spans.all())
+    error = " ERROR" if status >= 500 else ""
+    assert [leaf(f"ws.upgrade /ws SERVER{error}")] == tree(spans.all())
     found = attributes(upgrade(spans))
     assert (outcome, reason, status) == (
         found["ws.outcome"],
@@ -1164,3 +1165,67 @@ async def test_kinds_are_those_of_opentelemetry(spans: Spans) -> None:
     await talk_twice(observe(echo, spans.provider))
     kinds = {span.name: span.kind for span in spans.all()}
     assert {"ws.upgrade": SpanKind.SERVER, "ws.message": SpanKind.CONSUMER} == kinds
+
+
+@pytest.mark.parametrize("header", [b"traceparent", b"baggage", b"\xff\\x"])
+async def test_client_with_undecodable_headers_stops_no_tracing(
+    spans: Spans, header: bytes
+) -> None:
+    """Its own connection has a span as well, and so has the next one."""
+    app = observe(echo, spans.provider)
+    await run(app, disconnect(), headers=[(header, b"\xff\\x")])
+    await talk_twice(app)
+    assert 2 == len(spans.named("ws.upgrade"))
+
+
+@pytest.mark.parametrize("name", ["ws.close_code", "ws.outcome", "ws.connection.id"])
+async def test_field_of_the_application_forges_no_attribute(spans: Spans, name: str) -> None:
+    """A name of the library's own gets ``app.`` in front."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send(ACCEPT)
+        current_connection().set(name, "forged")
+        await receive()
+
+    await run(observe(app, spans.provider), disconnect(1000))
+    found = dict(upgrade(spans).attributes or {})
+    assert "forged" != found[name]
+    assert "forged" == found[f"app.{name}"]
+
+
+@pytest.mark.parametrize("prefix", ["ws.upgrade", "ws.message"])
+async def test_context_is_restored_when_a_span_fails_to_end(prefix: str) -> None:
+    """Whatever a span processor raises, nothing stays current behind the connection."""
+    provider = TracerProvider()
+    provider.add_span_processor(Failing("on_end", prefix))
+    await talk_twice(observe(echo, provider))
+    assert trace.INVALID_SPAN is trace.get_current_span()
+
+
+async def test_exception_describes_the_status(spans: Spans) -> None:
+    """The exception's class is the description, though the close says 1006 afterwards."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send(ACCEPT)
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        await run(observe(app, spans.provider), text("the client is still there"))
+    assert "KeyError" == upgrade(spans).status.description
+
+
+@pytest.mark.parametrize(("status", "error"), [(429, False), (500, True), (503, True)])
+async def test_denial_response_is_an_error_from_500_on(
+    spans: Spans, status: int, error: bool
+) -> None:
+    """OpenTelemetry's rule for servers: 4xx is the client's fault."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.http.response.start", "status": status, "headers": []})
+        await send({"type": "websocket.http.response.body", "body": b""})
+
+    await run(observe(app, spans.provider), disconnect(1006))
+    assert error == (upgrade(spans).status.status_code is StatusCode.ERROR)

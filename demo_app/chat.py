@@ -1,0 +1,163 @@
+"""One connection's part in a room."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import Awaitable, Callable
+
+from fastapi import WebSocket, WebSocketDisconnect
+from opentelemetry import trace
+
+from asgi_ws_observe import current_connection, current_message
+
+from .hub import Event, Hub, Member
+from .protocol import (
+    CLOSE_CODES,
+    DEFAULT_SLOW,
+    MAX_NAME,
+    MAX_SLOW,
+    MAX_TEXT,
+    PRIVATE_ROOM,
+    CrashRequestedError,
+)
+
+__all__ = ["Conversation"]
+
+tracer = trace.get_tracer("demo_app")
+
+
+class Conversation:
+    """What one client says and hears, from its handshake to its close."""
+
+    def __init__(self, websocket: WebSocket, hub: Hub, room: str) -> None:
+        self._websocket = websocket
+        self._hub = hub
+        self._room = room
+        self._member = Member(room, "", websocket.send_text)
+        # The code for one who is no longer in the room: by default the hub dropped a slow reader.
+        self._goodbye = 4008
+        self._handlers: dict[str, Callable[[Event], Awaitable[None]]] = {
+            "chat": self._chat,
+            "typing": self._typing,
+            "slow": self._slow,
+            "crash": self._crash,
+            "kick-me": self._kick,
+        }
+
+    async def run(self) -> None:
+        """Hold the conversation."""
+        if self._room == PRIVATE_ROOM or len(self._room) > MAX_NAME:
+            await self._websocket.close()
+            return
+        await self._websocket.accept()
+        current_connection().set("room", self._room)
+        first = await self._receive()
+        if first is None:
+            return
+        self._member.name = _name(first)
+        if not self._member.name:
+            await self._close(4000)
+        elif not self._hub.join(self._member):
+            await self._close(4002)
+        else:
+            await self._take_part()
+
+    async def _take_part(self) -> None:
+        try:
+            await self._welcome()
+            await self._announce("join")
+            while (message := await self._receive()) is not None:
+                if self._hub.has(self._member):
+                    await self._handlers.get(str(message.get("type")), self._unknown)(message)
+                if not self._hub.has(self._member):
+                    await self._close(self._goodbye)
+                    return
+        finally:
+            self._hub.leave(self._member)
+            await self._announce("leave")
+
+    async def _receive(self) -> Event | None:
+        """Return the next message, an empty one for what is no JSON object, `None` at the end."""
+        # Not receive_json: once a send failed, that no longer hands out what the client said
+        # before it left.
+        event = await self._websocket.receive()
+        if event["type"] == "websocket.disconnect":
+            return None
+        message: Event = {}
+        with contextlib.suppress(ValueError, RecursionError):
+            given = json.loads(event.get("text") or "")
+            message = given if isinstance(given, dict) else {}
+        kind = str(message.get("type"))
+        current_message().type = kind if kind == "join" or kind in self._handlers else "unknown"
+        return message
+
+    async def _send(self, event: Event) -> None:
+        # A client that is gone is no news: its disconnect comes by _receive.
+        with contextlib.suppress(WebSocketDisconnect, OSError, RuntimeError):
+            await self._websocket.send_text(json.dumps(event, ensure_ascii=False))
+
+    async def _close(self, code: int) -> None:
+        with contextlib.suppress(WebSocketDisconnect, OSError, RuntimeError):
+            await self._websocket.close(code, CLOSE_CODES[code])
+
+    async def _welcome(self) -> None:
+        connection = current_connection()
+        await self._send(
+            {
+                "type": "welcome",
+                "room": self._room,
+                "name": self._member.name,
+                "connection": connection.id,
+                "trace": connection.trace_id,
+                "pid": os.getpid(),
+                "members": self._hub.names(self._room),
+                "history": self._hub.history(self._room),
+            }
+        )
+
+    async def _announce(self, kind: str) -> None:
+        members = self._hub.names(self._room)
+        event = {"type": kind, "name": self._member.name, "members": members}
+        await self._hub.publish(self._room, event, besides=self._member)
+
+    # One handler for each type of message.
+
+    async def _chat(self, message: Event) -> None:
+        text = str(message.get("text", ""))[:MAX_TEXT].strip()
+        if not text:
+            return
+        # A span of our own becomes a child of the message's span.
+        with tracer.start_as_current_span("chat.store", attributes={"chat.length": len(text)}):
+            event = {"type": "chat", "name": self._member.name, "text": text}
+            await self._hub.publish(self._room, event)
+
+    async def _typing(self, _: Event) -> None:
+        event = {"type": "typing", "name": self._member.name}
+        await self._hub.publish(self._room, event, besides=self._member)
+
+    async def _slow(self, message: Event) -> None:
+        wanted = message.get("seconds", DEFAULT_SLOW)
+        seconds = wanted if isinstance(wanted, (int, float)) else DEFAULT_SLOW
+        seconds = max(0.0, min(seconds, MAX_SLOW))
+        await asyncio.sleep(seconds)
+        await self._send({"type": "notice", "text": f"That handler took {seconds:g} s."})
+
+    async def _crash(self, _: Event) -> None:
+        raise CrashRequestedError(f"{self._member.name} asked the handler to raise")
+
+    async def _kick(self, _: Event) -> None:
+        self._goodbye = 4001
+        self._hub.leave(self._member)
+
+    async def _unknown(self, _: Event) -> None:
+        await self._send({"type": "notice", "text": "That message has no type that I know."})
+
+
+def _name(message: Event) -> str:
+    name = message.get("name")
+    if message.get("type") != "join" or not isinstance(name, str):
+        return ""
+    return "".join(filter(str.isprintable, name)).strip()[:MAX_NAME].strip()

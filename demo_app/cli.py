@@ -1,0 +1,157 @@
+"""The command line: every mistake is one line on stderr and exit code 2."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from typing import Final, NoReturn
+
+__all__ = ["main"]
+
+#: Module -> what pip calls it.
+_PACKAGES: Final = {
+    "asgi_ws_observe": "asgi-ws-observe",
+    "fastapi": "fastapi",
+    "uvicorn": "'uvicorn[standard]'",
+    "websockets": "websockets",
+    "wsproto": "wsproto",
+    "uvloop": "uvloop",
+    "rich": "rich",
+    "opentelemetry.sdk": "opentelemetry-sdk",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo or its load.
+
+    Args:
+        arguments: Default: the process's.
+
+    Returns:
+        The exit code: 0; 1 where the load found a difference; 2 for what the user can put right.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    loading = options.command == "load"
+    try:
+        _require(["websockets", "rich"] if loading else _needed_by_server(options))
+        if loading:
+            from .load import load
+
+            return load(options)
+        from .serve import serve
+
+        return serve(options)
+    except ValueError as problem:
+        print(f"{parser.prog}{' load' if loading else ''}: {problem}", file=sys.stderr)
+        return 2
+
+
+def _needed_by_server(options: argparse.Namespace) -> list[str]:
+    websockets = "wsproto" if options.ws == "wsproto" else "websockets"
+    needed = ["asgi_ws_observe", "fastapi", "uvicorn", websockets]
+    if options.loop == "uvloop":
+        needed.append("uvloop")
+    if options.spans != "none":
+        needed.append("opentelemetry.sdk")
+    return needed
+
+
+def _require(modules: Sequence[str]) -> None:
+    missing = [_PACKAGES[module] for module in modules if not _installed(module)]
+    if missing:
+        raise ValueError(
+            f"not installed: {', '.join(missing)}; get it: pip install {' '.join(missing)}"
+        )
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # Of a parent package.
+        return False
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m demo_app",
+        description="A chat with rooms, to watch asgi_ws_observe on: the page at /, the numbers at "
+        "/metrics, JSON log lines on stderr.",
+        epilog="Needs no Redis and no Prometheus.",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
+    parser.add_argument(
+        "--port", type=_whole(0, 65535), default=8000, help="default: %(default)s; 0 for any"
+    )
+    parser.add_argument(
+        "--workers",
+        type=_whole(1, 64),
+        default=1,
+        help="processes, each with rooms of its own; default: %(default)s",
+    )
+    parser.add_argument(
+        "--ws",
+        choices=("auto", "websockets-sansio", "wsproto", "websockets"),
+        default="auto",
+        help="uvicorn's WebSocket implementation; default: %(default)s",
+    )
+    parser.add_argument(
+        "--loop",
+        choices=("auto", "asyncio", "uvloop"),
+        default="auto",
+        help="the event loop; default: %(default)s",
+    )
+    parser.add_argument(
+        "--spans",
+        choices=("none", "console"),
+        default="none",
+        help="console: print every span on stdout; default: %(default)s",
+    )
+    parser.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default="info",
+        help="default: %(default)s",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="load", title="commands")
+    _add_load(commands.add_parser("load", help="drive a running demo and compare its numbers"))
+    return parser
+
+
+def _add_load(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Drive a running demo with real clients and compare what they counted with its /metrics. "
+        "Exit code 0: equal; 1: a difference; 2: no demo there."
+    )
+    parser.add_argument("--url", default="ws://127.0.0.1:8000", help="default: %(default)s")
+    parser.add_argument(
+        "--clients", type=_whole(1, 2000), default=40, help="how many; default: %(default)s"
+    )
+    parser.add_argument(
+        "--seconds", type=_whole(1, 3600), default=15, help="how long; default: %(default)s"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=1, help="which mix of clients; default: %(default)s"
+    )
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(
+                f"got {text!r}, accepted is a whole number from {least} to {most}"
+            )
+        return value
+
+    return parse

@@ -1,0 +1,160 @@
+"""The numbers as the clients counted them, against those of ``/metrics``."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from http.client import HTTPException
+from typing import Any, Final
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from .protocol import CLOSE_CODES
+
+__all__ = ["NOT_ROUTED", "ROUTE", "Demo", "Series", "Truth", "compare", "series"]
+
+#: A sample's name and its labels.
+Series = tuple[str, frozenset[tuple[str, str]]]
+
+#: The label ``route`` of a room, and of a path that is none.
+ROUTE: Final = "/rooms/{room}"
+NOT_ROUTED: Final = "unmatched"
+
+_COMPARED: Final = {
+    "ws_connects_total": "accepted",
+    "ws_handshake_failures_total": "not accepted",
+    "ws_closes_total": "closed",
+    "ws_errors_total": "errors",
+    "ws_messages_total": "messages",
+    "ws_message_bytes_total": "bytes",
+    "ws_connections_active": "still open",
+}
+
+
+def series(name: str, **labels: str) -> Series:
+    """Return the key of a sample."""
+    return name, frozenset(labels.items())
+
+
+class Truth:
+    """What all clients together did and saw.
+
+    Attributes:
+        numbers: The same series as on ``/metrics``.
+        open: Connections that are open now.
+        surprises: What a client met that was not in its script.
+    """
+
+    def __init__(self) -> None:
+        self.numbers: Counter[Series] = Counter()
+        self.open = 0
+        self.surprises: list[str] = []
+
+    def connected(self) -> None:
+        """Count an accepted handshake."""
+        self.open += 1
+        self.numbers[series("ws_connects_total", route=ROUTE)] += 1
+
+    def refused(self, *, routed: bool) -> None:
+        """Count a handshake that was refused."""
+        route, reason = (ROUTE, "rejected") if routed else (NOT_ROUTED, "not_found")
+        self.numbers[series("ws_handshake_failures_total", route=route, reason=reason)] += 1
+
+    def message(self, direction: str, text: str) -> None:
+        """Count a message, ``in`` or ``out`` as the server sees it."""
+        labels = {"route": ROUTE, "direction": direction}
+        self.numbers[series("ws_messages_total", **labels)] += 1
+        self.numbers[series("ws_message_bytes_total", **labels)] += len(text.encode())
+
+    def closed(self, code: int, closed_by: str, reason: str = "") -> None:
+        """Count the end of a connection; the network gives no reason."""
+        self.open -= 1
+        label = f"{code // 1000}xxx" if code >= 3000 and code not in CLOSE_CODES else str(code)
+        labels = {"code": label, "closed_by": closed_by} | ({"reason": reason} if reason else {})
+        self.numbers[series("ws_closes_total", route=ROUTE, **labels)] += 1
+
+    def error(self, kind: type[Exception]) -> None:
+        """Count an exception of the handler."""
+        self.numbers[series("ws_errors_total", route=ROUTE, type=kind.__name__)] += 1
+
+    def messages(self, direction: str) -> int:
+        """Return how many messages went that way."""
+        return self.numbers[series("ws_messages_total", route=ROUTE, direction=direction)]
+
+
+class Demo:
+    """The server that the load drives, by HTTP.
+
+    Args:
+        url: Its address, ``http://...``, without a path.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def about(self) -> dict[str, Any]:
+        """Return what the server says about itself.
+
+        Raises:
+            ValueError: There is no demo; says so in one line.
+        """
+        try:
+            about = json.loads(self._get("/about"))
+            return {"workers": about["workers"], "pid": about["pid"]}
+        except urllib.error.URLError as error:
+            if not isinstance(error, urllib.error.HTTPError):
+                raise ValueError(
+                    f"nobody answers at {self._url} ({error.reason}); "
+                    "start the demo first: python -m demo_app"
+                ) from None
+        except (OSError, HTTPException, ValueError, LookupError, TypeError):
+            pass
+        raise ValueError(f"what answers at {self._url} is not this demo; say where with --url")
+
+    def numbers(self) -> dict[Series, float]:
+        """Return the samples that are compared."""
+        numbers: dict[Series, float] = {}
+        for family in text_string_to_metric_families(self._get("/metrics")):
+            for sample in family.samples:
+                if sample.name in _COMPARED:
+                    key = series(sample.name, **_known_to_clients(sample.labels))
+                    numbers[key] = numbers.get(key, 0.0) + sample.value
+        return numbers
+
+    def _get(self, path: str) -> str:
+        with urllib.request.urlopen(self._url + path, timeout=10) as answer:  # noqa: S310
+            return str(answer.read().decode())
+
+
+def compare(
+    truth: Truth, before: Mapping[Series, float], after: Mapping[Series, float]
+) -> Iterator[tuple[str, int, int]]:
+    """Yield every row that is not zero on both sides: what, by the clients, by ``/metrics``."""
+    rows = truth.numbers.keys() | after.keys() | before.keys()
+    order = list(_COMPARED)
+    for key in sorted(rows, key=lambda row: (order.index(row[0]), sorted(row[1]))):
+        counted = truth.numbers[key]
+        exposed = round(after.get(key, 0) - before.get(key, 0))
+        always = key == series("ws_connections_active", route=ROUTE)
+        if counted or exposed or always:
+            yield _title(key), counted, exposed
+
+
+def _title(key: Series) -> str:
+    name, labels = _COMPARED[key[0]], dict(key[1])
+    route = labels.pop("route", ROUTE)
+    if "closed_by" in labels:
+        reason = labels.get("reason", "no close frame")
+        name += f" by {labels['closed_by']}: {labels['code']} {reason}"
+    elif labels:
+        name += f": {' '.join(labels.values())}"
+    return name if route == ROUTE or "reason" in labels else f"{name} ({route})"
+
+
+def _known_to_clients(labels: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels without the server's name, and without why the network broke."""
+    unknown = {"node"} | ({"reason"} if labels.get("closed_by") == "network" else set())
+    return {name: value for name, value in labels.items() if name not in unknown}
