@@ -1,0 +1,418 @@
+"""The record, fed by hand: counts, sizes, times, listeners and fields of one connection."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from asgi_ws_observe import (
+    Connection,
+    ConnectionHook,
+    Message,
+    Settings,
+    current_connection,
+    current_message,
+)
+from asgi_ws_observe.connection import enter_connection
+from asgi_ws_observe.hooks import OwnErrors
+from asgi_ws_observe.observation import Observation
+from asgi_ws_observe.states import State
+from asgi_ws_observe.store import Buckets, RouteNumbers, Store
+from tests.support import ACCEPT, CONNECT, disconnect, scope, text
+
+
+class Life:
+    """A record between a server and an application that are played by hand.
+
+    Time stands still unless a test moves `now`.
+    """
+
+    def __init__(
+        self,
+        given: dict[str, Any] | None = None,
+        hooks: tuple[ConnectionHook, ...] = (),
+        **more: Any,
+    ) -> None:
+        self.store = Store()
+        self.errors = OwnErrors(self.store)
+        self.observation = Observation(Settings(**more), self.store, hooks, self.errors)
+        self.now = 100.0
+        self.connection = Connection(self.observation, given or scope(), self.now)
+
+    @property
+    def numbers(self) -> RouteNumbers:
+        return self.store.route(self.connection.route)
+
+    def opened(self, **message: Any) -> Life:
+        """Let the handshake be accepted."""
+        self.receive(CONNECT)
+        self.send(ACCEPT | message)
+        return self
+
+    def receive(self, message: dict[str, Any]) -> None:
+        """Let the application ask for a message and get this one."""
+        self.connection.handled(self.now)
+        self.connection.received(message, self.now)
+
+    def send(self, message: dict[str, Any], took: float = 0.0) -> None:
+        """Let the application send a message that the server takes."""
+        self.connection.sent(message, self.now - took, self.now)
+
+    def refuse(self, error: BaseException) -> None:
+        """Let the server refuse what the application sends."""
+        self.connection.send_failed(error, self.now)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Let the application return or raise."""
+        self.connection.ended(error, self.now)
+
+
+def observations(buckets: Buckets) -> int:
+    """Return how many values a histogram has seen."""
+    return sum(buckets.counts)
+
+
+PAYLOADS = [
+    ({"text": "hello"}, 5),
+    ({"text": ""}, 0),
+    ({"text": "größe"}, 7),
+    ({"text": "☃🦄"}, 7),
+    ({"text": "\ud800"}, 3),
+    ({"bytes": b"\x00\xff"}, 2),
+    ({"bytes": b""}, 0),
+    ({"bytes": bytearray(b"abc")}, 3),
+    ({"text": None, "bytes": b"abc"}, 3),
+    ({"text": "abcd", "bytes": None}, 4),
+    ({"text": None, "bytes": None}, 0),
+    ({}, 0),
+    # Around the end of the table of small sizes, and above the largest bound.
+    ({"text": "x" * 4096}, 4096),
+    ({"text": "x" * 4097}, 4097),
+    ({"bytes": bytes(2**24)}, 2**24),
+    ({"bytes": bytes(2**24 + 1)}, 2**24 + 1),
+]
+
+
+@pytest.mark.parametrize(("payload", "size"), PAYLOADS)
+def test_size_of_a_message_is_its_bytes_in_utf8(payload: dict[str, Any], size: int) -> None:
+    """What counts is what went over the wire, in both directions."""
+    life = Life().opened()
+    expected = Buckets(life.numbers.size_in.bounds)
+    expected.observe(size)
+
+    life.receive({"type": "websocket.receive"} | payload)
+    life.send({"type": "websocket.send"} | payload)
+
+    for buckets in (life.numbers.size_in, life.numbers.size_out):
+        assert (expected.counts, size) == (buckets.counts, buckets.sum)
+    connection = life.connection
+    assert (1, 1) == (connection.messages_in, connection.messages_out)
+    assert (size, size) == (connection.bytes_in, connection.bytes_out)
+    assert size == connection.message.size
+
+
+@pytest.mark.parametrize("size", [0, 63, 64, 65, 256, 257, 1024, 4095, 4096, 4097, 16384, 16385])
+def test_size_on_a_bound_falls_into_its_bucket(size: int) -> None:
+    """The table of small sizes agrees with the search."""
+    life = Life().opened()
+    expected = Buckets(life.numbers.size_in.bounds)
+    expected.observe(size)
+
+    life.receive(text("x" * size))
+
+    assert expected.counts == life.numbers.size_in.counts
+
+
+def test_message_with_text_and_bytes_counts_what_is_used() -> None:
+    """Applications read the text first, servers send the bytes."""
+    life = Life().opened()
+
+    life.receive(text("abc") | {"bytes": b"a"})
+    life.send({"type": "websocket.send", "text": "abc", "bytes": b"a"})
+
+    assert (3, 1) == (life.connection.bytes_in, life.connection.bytes_out)
+
+
+def test_handler_time_is_from_receive_to_the_next_receive() -> None:
+    """Waiting for the client is never part of it."""
+    life = Life().opened()
+    life.receive(text("a"))
+    life.now += 0.3
+    life.connection.handled(life.now)
+    life.now += 60.0
+    life.connection.received(text("b"), life.now)
+    life.now += 0.0004
+    life.end()
+
+    handler = life.numbers.handler
+    assert pytest.approx(0.3004) == handler.sum
+    assert [0.0005, 0.5] == [
+        bound for bound, count in zip(handler.bounds, handler.counts, strict=False) if count
+    ]
+
+
+def test_handler_time_is_counted_once_a_message() -> None:
+    """Asking again, or without a message, counts nothing."""
+    life = Life().opened()
+    life.receive(text("a"))
+    for _ in range(3):
+        life.connection.handled(life.now + 1.0)
+
+    assert 1 == observations(life.numbers.handler)
+
+
+def test_backpressure_is_the_time_that_send_waits() -> None:
+    """Short times take the first bucket, the longest the last."""
+    life = Life().opened()
+
+    for took in (0.0, 0.5, 31.0):
+        life.send({"type": "websocket.send", "text": "a"}, took)
+
+    waits = life.numbers.send
+    assert (31.5, 3) == (waits.sum, observations(waits))
+    assert (1, 1) == (waits.counts[0], waits.counts[-1])
+
+
+def test_times_of_handshake_and_life() -> None:
+    """Both are seconds, seen from the application."""
+    life = Life()
+    life.now += 0.25
+    life.opened()
+    life.now += 90.0
+    life.receive(disconnect())
+
+    assert (0.25, 90.0) == (life.connection.handshake_duration, life.connection.duration)
+    assert (0.25, 90.0) == (life.numbers.handshake.sum, life.numbers.duration.sum)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, None),
+        ({"subprotocol": None}, None),
+        ({"subprotocol": "v2"}, "v2"),
+        ({"subprotocol": "x" * 65}, "x" * 63 + "…"),
+    ],
+)
+def test_subprotocol_is_what_was_accepted(given: dict[str, Any], expected: str | None) -> None:
+    """Not what was offered."""
+    connection = Life(scope(subprotocols=["v1", "v2"])).opened(**given).connection
+
+    assert (expected, 101, "accepted") == (
+        *(connection.subprotocol, connection.status, connection.outcome),
+    )
+
+
+def test_route_is_known_when_the_handshake_is_answered() -> None:
+    """Routers write into the scope while the application runs."""
+    given = scope()
+    life = Life(given)
+    given["route"] = SimpleNamespace(path_format="/rooms/{room}")
+    before = life.connection.route
+    life.opened()
+
+    assert ("unmatched", "/rooms/{room}") == (before, life.connection.route)
+    assert (1, 1) == (life.numbers.active, life.numbers.connects)
+
+
+def test_exemplar_is_kept_for_the_bucket_of_a_sampled_message() -> None:
+    """A slow bucket leads to a trace; the one before it keeps its own."""
+    life = Life().opened()
+    for context, took in (("first", 0.0001), ("slow", 0.3), (None, 0.4)):
+        life.receive(text("a"))
+        life.connection.message_context = context
+        life.now += took
+        life.connection.handled(life.now)
+
+    kept = life.numbers.handler.exemplars
+    assert ["first", "slow"] == [exemplar[0] for exemplar in kept.values()]
+    assert [0, life.numbers.handler.bounds.index(0.5)] == list(kept)
+    assert pytest.approx(0.3) == kept[life.numbers.handler.bounds.index(0.5)][1]
+
+
+class Listener:
+    """Follow messages, and fail in one of the methods if told so."""
+
+    def __init__(self, broken: str = "") -> None:
+        self.calls: list[Any] = []
+        self._broken = broken
+
+    def received(self, message: Any, size: int) -> None:
+        self._note("received", message, size)
+
+    def handled(self) -> None:
+        self._note("handled")
+
+    def _note(self, name: str, *args: Any) -> None:
+        self.calls.append((name, *args))
+        if name == self._broken:
+            raise ValueError(name)
+
+
+def test_listener_follows_every_message() -> None:
+    """It gets the very message, and its end before the next one."""
+    life, listener = Life().opened(), Listener()
+    life.connection.listener = listener
+    first, second = text("a"), text("bc")
+    life.receive(first)
+    life.receive(second)
+    life.end()
+
+    assert [
+        *(("received", first, 1), ("handled",)),
+        *(("received", second, 2), ("handled",)),
+    ] == listener.calls
+    assert listener.calls[0][1] is first
+
+
+@pytest.mark.parametrize("broken", ["received", "handled"])
+def test_failing_listener_is_reported_once_and_dropped(
+    broken: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The messages are counted all the same, and have no exemplars."""
+    life, listener = Life().opened(), Listener(broken)
+    life.connection.listener = listener
+    life.connection.message_context = "context"
+    for _ in range(3):
+        life.receive(text("a"))
+    life.end()
+
+    assert broken == listener.calls[-1][0]
+    assert len(listener.calls) <= 2
+    assert 1 == life.store.own_errors["tracing"] == len(caplog.records)
+    assert "this connection's messages have no more spans" in caplog.text
+    assert life.connection.message_context is None
+    assert (3, 3) == (life.connection.messages_in, observations(life.numbers.handler))
+
+
+class Messages(ConnectionHook):
+    """Note what the hooks of messages get."""
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+
+    def message_received(self, connection: Connection, message: Any, size: int) -> None:
+        self.calls.append(("received", message["text"], size, connection.messages_in))
+
+    def message_handled(self, connection: Connection, duration: float) -> None:
+        self.calls.append(("handled", duration))
+
+    def message_sent(self, connection: Connection, message: Any, size: int) -> None:
+        self.calls.append(("sent", message["text"], size, connection.messages_out))
+
+
+def test_hooks_of_messages_get_size_and_time() -> None:
+    """The counts of the record are up to date when they are called."""
+    hook = Messages()
+    life = Life(hooks=(hook,)).opened()
+    life.receive(text("ab"))
+    life.now += 0.5
+    life.send({"type": "websocket.send", "text": "abc"})
+    life.receive(disconnect())
+
+    assert [("received", "ab", 2, 1), ("sent", "abc", 3, 1), ("handled", 0.5)] == hook.calls
+
+
+def test_current_message_is_the_one_that_is_handled() -> None:
+    """A type set on it stays with it and not with the next one."""
+    life = Life().opened()
+    previous = enter_connection(life.connection)
+    try:
+        life.receive(text("ab"))
+        first = current_message()
+        first.type = "chat"
+        again = current_message()
+        life.receive(text("abc"))
+        second = current_message()
+    finally:
+        enter_connection(previous)
+
+    assert first is again
+    assert (1, 2, "chat") == (first.number, first.size, first.type)
+    assert (2, 3, None) == (second.number, second.size, second.type)
+
+
+def test_type_of_a_message_belongs_to_it_alone() -> None:
+    """A reader that asks makes no message, and gets no older one's type."""
+    life = Life().opened()
+    types = [life.connection.message_type]
+    life.receive(text("a"))
+    life.connection.message.type = "chat"
+    types.append(life.connection.message_type)
+    life.receive(text("b"))
+    types.append(life.connection.message_type)
+
+    assert [None, "chat", None] == types
+
+
+async def test_current_connection_is_that_of_the_task_and_its_tasks() -> None:
+    """Another task has another one."""
+    mine, other = Life().connection, Life().connection
+
+    async def handler() -> Connection:
+        return current_connection()
+
+    async def serve(connection: Connection) -> Connection:
+        assert enter_connection(connection) is None
+        return await asyncio.create_task(handler())
+
+    tasks = [asyncio.create_task(serve(connection)) for connection in (mine, other)]
+    found = await asyncio.gather(*tasks)
+
+    assert [True, True] == [a is b for a, b in zip(found, (mine, other), strict=True)]
+    assert "" == current_connection().id
+
+
+def test_detached_outside_of_a_connection() -> None:
+    """A handler that is called elsewhere, as in a test, needs no special case."""
+    connection = current_connection()
+    connection.set("user", "ann")
+    current_message().type = "chat"
+
+    assert ("", "unmatched", "", State.CONNECTING) == (
+        *(connection.id, connection.route, connection.trace_id, connection.state),
+    )
+    assert {} == current_connection().fields
+    assert isinstance(current_message(), Message)
+    assert (0, 0, None) == (
+        *(current_message().number, current_message().size, current_message().type),
+    )
+
+
+def test_fields_keep_numbers_and_make_the_rest_harmless_text() -> None:
+    """They end up in log lines and on spans."""
+    connection = Life().connection
+    for name, value in {"on": True, "n": 3, "f": 0.5, "who": "a\nb", "none": None}.items():
+        connection.set(name, value)
+    connection.set("long\n" * 20, "x" * 300)
+
+    *first, (name, value) = connection.fields.items()
+    assert [("on", True), ("n", 3), ("f", 0.5), ("who", r"a\nb"), ("none", "None")] == first
+    assert (64, 256) == (len(name), len(str(value)))
+    assert "\n" not in name
+
+
+@pytest.mark.parametrize("value", [2**63 - 1, -(2**63)])
+def test_field_of_64_bits_stays_a_number(value: int) -> None:
+    """One beyond is a text, since OTLP and readers of JSON take no more."""
+    connection = Life().connection
+    beyond = value + (1 if value > 0 else -1)
+    connection.set("fits", value)
+    connection.set("beyond", beyond)
+
+    assert {"fits": value, "beyond": str(beyond)} == connection.fields
+
+
+def test_fields_are_bounded_and_known_ones_can_change() -> None:
+    """A loop over a client's keys does not fill the memory."""
+    connection = Life().connection
+    for number in range(100):
+        connection.set(f"field{number}", number)
+    connection.set("field0", "changed")
+
+    assert Connection.MAX_FIELDS == len(connection.fields) == 32
+    assert "changed" == connection.fields["field0"]
+    assert "field32" not in connection.fields

@@ -1,0 +1,190 @@
+"""Plain numbers: histograms, routes, and what is bounded."""
+
+from __future__ import annotations
+
+import math
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asgi_ws_observe import store as module
+from asgi_ws_observe.close_codes import REASONS, CloseCodes
+from asgi_ws_observe.store import (
+    HANDSHAKE_FAILURES,
+    MAX_ERROR_TYPES,
+    SEND_BOUNDS,
+    Buckets,
+    RouteNumbers,
+    Store,
+)
+
+BOUNDS = [getattr(module, name) for name in module.__all__ if name.endswith("_BOUNDS")]
+
+
+@pytest.mark.parametrize("bounds", BOUNDS)
+def test_bounds_ascend_and_are_finite(bounds: tuple[float, ...]) -> None:
+    """Bisection needs the order; infinity is the bucket above."""
+    assert list(bounds) == sorted(set(bounds))
+    assert all(0 < bound < math.inf for bound in bounds)
+
+
+def test_backpressure_is_seen_longer_than_handlers() -> None:
+    """uvicorn lets a `send` wait for ever."""
+    assert 30.0 == SEND_BOUNDS[-1]
+
+
+@pytest.mark.parametrize(
+    ("value", "bucket"), [(0.0, 0), (1.0, 0), (1.0001, 1), (5.0, 1), (5.1, 2), (math.inf, 2)]
+)
+def test_observation_falls_into_the_bucket_below_its_bound(value: float, bucket: int) -> None:
+    """A bound belongs to its bucket, as in Prometheus's ``le``."""
+    buckets = Buckets((1.0, 5.0))
+
+    buckets.observe(value)
+
+    assert [bucket] == [place for place, count in enumerate(buckets.counts) if count]
+
+
+@given(values=st.lists(st.integers(0, 2**40)))
+def test_histogram_loses_nothing(values: list[int]) -> None:
+    """Every observation is in one bucket, and in the sum."""
+    buckets = Buckets(module.SIZE_BOUNDS)
+    for value in values:
+        buckets.observe(value)
+
+    assert len(values) == sum(buckets.counts)
+    assert sum(values) == buckets.sum
+    below = sum(value <= 1024 for value in values)
+    assert below == sum(buckets.counts[: module.SIZE_BOUNDS.index(1024) + 1])
+
+
+def test_new_route_has_zeros_for_what_dashboards_ask() -> None:
+    """`rate()` works from the first close on, and every failure has its series."""
+    numbers = RouteNumbers("/ws")
+
+    assert {0} == set(numbers.closes.values()) == set(numbers.failures.values())
+    assert set(HANDSHAKE_FAILURES) == set(numbers.failures)
+    for code, closed_by, reason in numbers.closes:
+        assert code in CloseCodes().labels
+        assert closed_by in ("client", "server", "network")
+        assert reason in REASONS
+
+
+def test_route_keeps_its_numbers() -> None:
+    """The same label is the same object, another one another."""
+    store = Store()
+
+    first = store.route("/ws")
+
+    assert first is store.route("/ws")
+    assert first is not store.route("/other")
+    assert ["/ws", "/other"] == [numbers.label for numbers in store.routes.values()]
+
+
+def test_too_many_templates_become_other() -> None:
+    """The dropped ones are counted, and the known ones stay."""
+    store = Store()
+
+    labels = [store.route(f"/{place}", 2).label for place in (0, 1, 2, 3, 0)]
+
+    assert ["/0", "/1", "other", "other", "/0"] == labels
+    assert 2 == store.dropped_labels["route"]
+    assert store.route("/2", 2) is store.route("/3", 2)
+
+
+def test_collective_labels_use_up_no_place() -> None:
+    """Neither scanners nor the dropped templates push the real ones out."""
+    store = Store()
+    for template in ("unmatched", "other"):
+        store.route(template, 1)
+
+    labels = [store.route(template, 1).label for template in ("/a", "/b", "unmatched")]
+
+    assert ["/a", "other", "unmatched"] == labels
+
+
+def test_template_is_made_harmless() -> None:
+    """As text that is equal once it is clean, it is the same route."""
+    store = Store()
+
+    assert r"/a\nb" == store.route("/a\nb", 1).label
+    assert store.route("/a\nb", 1) is store.route(r"/a\nb", 1)
+    assert 0 == store.dropped_labels["route"]
+
+
+@given(templates=st.lists(st.text(st.characters(exclude_categories=()))), most=st.integers(1, 5))
+def test_any_templates_make_no_more_routes_than_the_limit(templates: list[str], most: int) -> None:
+    """And each is counted somewhere."""
+    store = Store()
+    for template in templates:
+        store.route(template, most).connects += 1
+
+    assert len(store.routes.keys() - {"other", "unmatched"}) <= most
+    assert len(templates) == sum(numbers.connects for numbers in store.routes.values())
+
+
+def test_threads_that_ask_at_once_get_the_same_numbers() -> None:
+    """A route is made once, whoever comes first."""
+    store, found = Store(), set()
+    barrier = threading.Barrier(8)
+
+    def ask() -> None:
+        barrier.wait(timeout=10)
+        found.add(id(store.route("/ws")))
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert {id(store.route("/ws"))} == found
+
+
+def test_new_store_is_empty() -> None:
+    """Nothing is shared between stores."""
+    used, store = Store(), Store()
+    used.route("/ws").closes["1000", "client", "normal"] += 1
+    used.own_errors["record"] += 1
+    used.count_drop("route")
+    used.unexpected["open", "accept"] = 1
+
+    assert ({}, {}, 0, 0.0) == (store.routes, store.unexpected, store.live, store.lag_max())
+    assert {0} == set(store.own_errors.values()) == set(store.dropped_labels.values())
+    assert 0 == store.route("/ws").closes["1000", "client", "normal"]
+    assert (None, None) == (store.limit, store.node)
+
+
+def test_errors_are_counted_by_type_and_route() -> None:
+    """The type is the class's name, without its module."""
+    store = Store()
+    numbers = store.route("/ws")
+
+    kinds = [store.count_error(numbers, error) for error in (ValueError(), KeyError(), KeyError())]
+
+    assert ["ValueError", "KeyError", "KeyError"] == kinds
+    assert {"ValueError": 1, "KeyError": 2} == numbers.errors
+    assert {} == store.route("/other").errors
+
+
+def test_too_many_types_of_error_become_other() -> None:
+    """Classes made at run time do not fill the label; the ones dropped are counted."""
+    store = Store()
+    numbers = store.route("/ws")
+
+    for number in range(MAX_ERROR_TYPES + 5):
+        store.count_error(numbers, type(f"Error{number}", (Exception,), {})())
+
+    assert MAX_ERROR_TYPES + 1 == len(numbers.errors)
+    assert 5 == numbers.errors["other"] == store.dropped_labels["type"]
+
+
+def test_dropped_labels_are_counted_by_label() -> None:
+    """Who raises the limit wants to know which."""
+    store = Store()
+
+    store.count_drop("route")
+
+    assert {"route": 1, "type": 0} == store.dropped_labels
