@@ -78,7 +78,7 @@ class Connection:
     __slots__ = (
         *("_accepted", "_began", "_handling_since", "_hooks", "_last_size", "_limited"),
         *("_handler", "_message", "_numbers", "_observation", "_on_handled", "_on_received"),
-        *("_on_sent", "_peer_gone", "_send_error", "_send_time", "_size_in", "_size_out"),
+        *("_on_sent", "_peer_gone", "_send_errors", "_send_time", "_size_in", "_size_out"),
         *("bytes_in", "bytes_out", "close_code", "close_text", "closed_by", "duration"),
         *("fields", "handshake_duration", "id", "listener", "message_context", "messages_in"),
         *("messages_out", "outcome", "reason", "route", "scope", "span_id", "state", "status"),
@@ -112,7 +112,7 @@ class Connection:
         self._began = now
         self._accepted = self._handling_since = 0.0
         self._limited = self._peer_gone = False
-        self._send_error: BaseException | None = None
+        self._send_errors: tuple[BaseException, ...] = ()
         self._numbers: RouteNumbers
         self._size_in: Buckets
         self._size_out: Buckets
@@ -231,7 +231,7 @@ class Connection:
         """Take in that the server refused what the application sent."""
         if not isinstance(error, Exception):
             return
-        self._send_error = error
+        self._send_errors = (*self._send_errors[-7:], error)
         # How servers say that the connection is gone, by the ASGI specification since 2.4.
         self._peer_gone = self._peer_gone or isinstance(error, OSError)
         # uvicorn's legacy implementation raises it from the exception of websockets, which has the
@@ -255,11 +255,16 @@ class Connection:
             self._hooks.call("errored", self, error)
         self.handled(now)
         if before is State.CONNECTING:
-            unanswered = "cancelled" if error is not None and not failed else "error"
-            self._fail_handshake("rejected", unanswered, 500, now)
+            if self._peer_gone:
+                self._fail_handshake("rejected", "abandoned", None, now)
+            else:
+                cancelled = error is not None and not failed
+                self._fail_handshake("rejected", "cancelled" if cancelled else "error", 500, now)
         elif before is _OPEN:
             self._close(self._judge_end(error, failed), now)
         self._hooks.call("ended", self)
+        # Their tracebacks refer to this record.
+        self._send_errors = ()
 
     # What it means.
 
@@ -373,23 +378,26 @@ class Connection:
 
     def _is_leave(self, error: BaseException) -> bool:
         """Return whether an exception only says that the other side is gone."""
-        return all(
-            (self._peer_gone and isinstance(leaf, WebSocketDisconnect))
-            or (self._peer_gone and self.closed_by != "server" and leaf is self._send_error)
-            for leaf in _leaves(error)
-        )
+        return self._peer_gone and all(map(self._is_leaf_of_leave, _leaves(error)))
+
+    def _is_leaf_of_leave(self, error: BaseException) -> bool:
+        if isinstance(error, WebSocketDisconnect):
+            return True
+        # Some servers raise RuntimeError; after our own close that is the application's mistake.
+        gone = isinstance(error, OSError) or self.closed_by != "server"
+        return gone and any(error is each for each in self._send_errors)
 
 
 def _utf8_size(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass"))
 
 
-def _leaves(error: BaseException) -> Iterator[BaseException]:
+def _leaves(error: BaseException, depth: int = 16) -> Iterator[BaseException]:
     """Yield the exception, or those inside an exception group."""
     inner = getattr(error, "exceptions", None)
-    if isinstance(inner, tuple) and inner:
+    if isinstance(inner, tuple) and inner and depth:
         for each in inner:
-            yield from _leaves(each)
+            yield from _leaves(each, depth - 1)
     else:
         yield error
 

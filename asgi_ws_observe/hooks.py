@@ -111,11 +111,12 @@ class OwnErrors:
         """Count a failure; log it once for each culprit.
 
         Args:
-            part: One of `asgi_ws_observe.store.ERROR_PARTS`.
+            part: One of `asgi_ws_observe.store.ERROR_PARTS`; any other counts as ``hook``.
             error: The exception.
             culprit: What failed; its representation is logged.
             consequence: What happens now, for the log line.
         """
+        part = part if part in self._store.own_errors else "hook"
         self._store.own_errors[part] += 1
         identity = culprit if isinstance(culprit, str) else id(culprit)
         if identity not in self._logged:
@@ -137,7 +138,8 @@ class Hooks:
 
     __slots__ = (*EVENTS, "_errors", "_hooks")
 
-    # Lists that are changed in place: connections hold on to them.
+    # Pairs of a hook and its method, in lists that are changed in place: connections hold on to
+    # them.
     started: list[Any]
     opened: list[Any]
     message_received: list[Any]
@@ -168,20 +170,19 @@ class Hooks:
                         f"hooks: {type(hook).__name__}.{event} is a coroutine function; "
                         "accepted: a plain function"
                     )
-                methods.append(method)
+                methods.append((hook, method))
         return methods
 
     def call(self, event: str, *args: Any) -> None:
         """Call one event's methods, in order; one that raises takes its hook out of all events."""
-        for method in tuple(getattr(self, event)):
+        for hook, method in tuple(getattr(self, event)):
             try:
                 method(*args)
             except Exception as error:  # noqa: BLE001
-                hook = method.__self__
                 self._errors.report(hook.part, error, hook, "it is called no more")
                 self._disable(hook)
 
     def _disable(self, hook: ConnectionHook) -> None:
         for event in EVENTS:
             methods: list[Any] = getattr(self, event)
-            methods[:] = [method for method in methods if method.__self__ is not hook]
+            methods[:] = [each for each in methods if each[0] is not hook]

@@ -10,13 +10,14 @@ import re
 from collections.abc import Callable, Iterable, MutableMapping
 from typing import Any, Final
 
-from starlette.routing import Mount
+from starlette.routing import Host, Mount
 
 __all__ = [
     "MAX_ROUTES",
     "OTHER",
     "UNMATCHED",
     "LabelLimiter",
+    "as_text",
     "matched_route",
     "route_template",
     "safe_text",
@@ -34,6 +35,14 @@ UNMATCHED: Final = "unmatched"
 _UNSAFE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
+def as_text(value: object) -> str:
+    """Return `str` of a value; the name of its class where that raises."""
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - an application's own __str__
+        return type(value).__name__
+
+
 def safe_text(text: object, limit: int = 256) -> str:
     r"""Return the text with control characters escaped (``\x1b``) and cut to a length.
 
@@ -41,7 +50,7 @@ def safe_text(text: object, limit: int = 256) -> str:
         text: What came from outside; anything else than a string is converted.
         limit: The largest number of characters returned; a cut text ends in ``…``.
     """
-    raw = text if isinstance(text, str) else str(text)
+    raw = as_text(text)
     if len(raw) > limit:
         raw = raw[: limit - 1] + "…"
     return _UNSAFE.sub(lambda found: ascii(found.group())[1:-1], raw)[:limit]
@@ -87,7 +96,7 @@ def matched_route(scope: MutableMapping[str, Any]) -> Any | None:
         if router is None or endpoint is None:
             return None
         route = _route_of(endpoint, getattr(router, "routes", ()))
-    return None if isinstance(route, Mount) and route.routes else route
+    return None if isinstance(route, (Mount, Host)) and route.routes else route
 
 
 def _route_of(endpoint: Any, routes: Iterable[Any]) -> Any | None:
@@ -116,22 +125,30 @@ def route_template(scope: MutableMapping[str, Any]) -> str:
     template = getattr(route, "path_format", None)
     if not isinstance(template, str):
         return UNMATCHED
-    # Starlette keeps the prefix of the mounts, with its values, only in root_path.
+    # Starlette keeps the prefix of the mounts, with the values of its parameters, in root_path.
     outer = scope.get("app_root_path", scope.get("root_path", ""))
     prefix = scope.get("root_path", "")[len(outer) :]
-    return (_templated(prefix, scope, route) if prefix else "") + template
+    mounts = _mounts(
+        getattr(scope.get("router"), "routes", ()), scope.get("path", "")[len(outer) :], prefix
+    )
+    # A mounted application that is no router has the mount itself for its route.
+    return mounts + ("/{path}" if isinstance(route, Mount) else template)
 
 
-def _templated(prefix: str, scope: MutableMapping[str, Any], route: Any) -> str:
-    """Put the names of the mounts' parameters back in the place of their values."""
-    own = getattr(route, "param_convertors", {})
-    text, start = prefix + "/", 0
-    # Parameters stand in the order in which the mounts matched, so each is looked for behind the
-    # one before it.
-    for name, value in scope.get("path_params", {}).items():
-        needle = f"/{value}/"
-        at = -1 if name in own else text.find(needle, start)
-        if at >= 0:
-            start = at + len(name) + 3
-            text = f"{text[:at]}/{{{name}}}/{text[at + len(needle) :]}"
-    return text[:-1]
+def _mounts(routes: Iterable[Any], path: str, prefix: str) -> str:
+    """Return the templates of the mounts that lead down a prefix of a path.
+
+    They are found as the router found them: the first that matches. Below one whose routes are
+    hidden in a wrapper, ``/*`` stands for the rest.
+    """
+    if not prefix:
+        return ""
+    for route in routes:
+        found = route.path_regex.match(path) if isinstance(route, Mount) else None
+        if found is not None:
+            rest = "/" + found.group("path")
+            matched = path[: -len(rest)]
+            if prefix.startswith(matched):
+                below = _mounts(route.routes, rest, prefix[len(matched) :])
+                return f"{route.path_format.removesuffix('/{path}')}{below}"
+    return "/*"

@@ -8,6 +8,7 @@ JSON object a line. No line ever has the query string, a header or a control cha
 from __future__ import annotations
 
 import logging
+import re
 from datetime import datetime, timezone
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ import orjson
 
 from .connection import Connection
 from .hooks import ConnectionHook
-from .labels import safe_text
+from .labels import as_text, safe_text
 from .settings import Settings
 
 __all__ = ["LOG_FIELDS", "ConnectionLog", "JSONFormatter", "log_to_stderr_if_unconfigured"]
@@ -72,6 +73,9 @@ _RESERVED: Final = _STANDARD | {
 }
 
 
+_PLAIN: Final = re.compile(r'[^\s="]+')
+
+
 class ConnectionLog(ConnectionHook):
     """The reader that writes log lines."""
 
@@ -110,10 +114,17 @@ class ConnectionLog(ConnectionHook):
             for name, value in self._values(event, connection, error).items()
             if name in LOG_FIELDS[event] and value not in (None, "")
         }
-        text = " ".join(f"{name}={value}" for name, value in fields.items() if name != "event")
+        text = " ".join(f"{name}={_quoted(fields[name])}" for name in fields if name != "event")
         for name, given in connection.fields.items():
             fields[f"app.{name}" if name in _RESERVED else name] = given
-        logger.log(level, "%s %s", event, text, exc_info=error, extra=fields)
+        # Not by `extra`, which raises where a record factory of the application's has set a field
+        # of the same name; nor by `logger.log`, which walks the stack to name our own line.
+        cause = None if error is None else (type(error), error, error.__traceback__)
+        record = logger.makeRecord(
+            logger.name, level, __file__, 0, "%s %s", (event, text), cause, "_write"
+        )
+        vars(record).update(fields)
+        logger.handle(record)
 
     def _values(
         self, event: str, connection: Connection, error: BaseException | None
@@ -147,6 +158,12 @@ class ConnectionLog(ConnectionHook):
         return values
 
 
+def _quoted(value: object) -> str:
+    """Return a value for the plain line, in quotes where it could pass for more than one."""
+    text = str(value)
+    return text if _PLAIN.fullmatch(text) else orjson.dumps(text).decode()
+
+
 class JSONFormatter(logging.Formatter):
     """Writes a log record, of this library or any other, as one JSON object on one line.
 
@@ -164,18 +181,26 @@ class JSONFormatter(logging.Formatter):
         extra = {name: value for name, value in vars(record).items() if name not in _STANDARD}
         if "event" not in extra:
             line["message"] = record.getMessage()
-        line.update(extra)
+        for name, value in extra.items():
+            line[f"app.{name}" if name in line else name] = value
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return _dumps(line).decode()
+        if record.stack_info:
+            line["stack"] = self.formatStack(record.stack_info)
+        return (_dumps(line) or _dumps({key: _writable(line[key]) for key in line})).decode()
 
 
-def _dumps(line: dict[str, Any]) -> bytes:
+def _dumps(value: object) -> bytes:
+    """Return the JSON of a value, nothing where it has none."""
     try:
-        return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS)
+        return orjson.dumps(value, default=as_text, option=orjson.OPT_NON_STR_KEYS)
     except TypeError:
-        # Lone surrogates, numbers beyond 64 bits, circular values: as text they always work.
-        return orjson.dumps({safe_text(key): safe_text(line[key], 4096) for key in line})
+        return b""
+
+
+def _writable(value: object) -> object:
+    # Lone surrogates, numbers beyond 64 bits and circular values work as text.
+    return value if _dumps(value) else safe_text(value, 65536)
 
 
 def log_to_stderr_if_unconfigured() -> bool:

@@ -84,7 +84,7 @@ class WebSocketObserveMiddleware:
         # After tracing, so that a line has the trace id.
         readers.append(ConnectionLog(settings))
         self._observation = Observation(settings, numbers.store, (*readers, *hooks), numbers.errors)
-        self._runtime = Runtime(numbers.store, numbers.errors, settings.loop_lag_interval)
+        self._runtime = Runtime.of(numbers.store, numbers.errors, settings.loop_lag_interval)
         self._excluded = _compile(settings.excluded_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

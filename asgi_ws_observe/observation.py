@@ -49,8 +49,7 @@ class Observation:
         """Return the id of a new connection."""
         if self._make_id is not None:
             try:
-                given = self._make_id(scope)
-                if given is not None:
+                if given := self._make_id(scope):
                     return safe_text(given, 128)
             except Exception as error:  # noqa: BLE001
                 callback, self._make_id = self._make_id, None
@@ -59,15 +58,13 @@ class Observation:
 
     def route(self, scope: MutableMapping[str, Any]) -> RouteNumbers:
         """Return the numbers of a scope's route, once the application has answered."""
-        template = None
+        template = ""
         if self._route is not None:
             try:
-                template = self._route(scope)
+                template = str(self._route(scope) or "")
             except Exception as error:  # noqa: BLE001
                 callback, self._route = self._route, None
                 self.errors.report(
                     "route", error, callback, "routes are found as usual from now on"
                 )
-        if template is None:
-            template = route_template(scope)
-        return self.store.route(str(template), self._max_routes)
+        return self.store.route(template or route_template(scope), self._max_routes)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import math
+import inspect
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 from .close_codes import CloseCodes
+from .labels import safe_text
 
 __all__ = [
     "Callback",
@@ -21,6 +22,10 @@ __all__ = [
     "Text",
     "TokenOrCallback",
 ]
+
+
+#: What a float, and so the exposition, holds exactly.
+_MOST: Final = 2**53
 
 
 class Kind:
@@ -37,8 +42,12 @@ class Kind:
         self.optional = optional
 
     def parse(self, text: str) -> Any:
-        """Return the value that the text of an environment variable stands for, unchecked."""
-        return text
+        """Return the value that the text of an environment variable stands for, unchecked.
+
+        Raises:
+            ValueError: It stands for none; the message says why, or is empty.
+        """
+        return text.strip()
 
     def check(self, value: Any) -> Any:
         """Return the value in its final form.
@@ -96,7 +105,8 @@ class Number(Kind):
         allowed = int if self._type is int else (int, float)
         if isinstance(value, bool) or not isinstance(value, allowed):
             raise ValueError
-        if not math.isfinite(value) or value < self._least:
+        # The first also fails for what is no number at all.
+        if not self._least <= value <= _MOST:
             raise ValueError
         return self._type(value)
 
@@ -109,7 +119,7 @@ class Text(Kind):
     def check(self, value: Any) -> str:
         if not isinstance(value, str) or not value.strip():
             raise ValueError
-        return value
+        return safe_text(value.strip())
 
 
 class Choice(Kind):
@@ -121,9 +131,8 @@ class Choice(Kind):
         self.accepts = "one of " + ", ".join(words)
 
     def check(self, value: Any) -> str:
-        if value not in self._words:
-            raise ValueError
-        return str(value)
+        # The word itself: a member of an enum is equal to it, and yet prints as something else.
+        return self._words[self._words.index(value)]
 
 
 class Patterns(Kind):
@@ -158,9 +167,10 @@ class ErrorCodes(Kind):
         if isinstance(value, str) or not isinstance(value, Iterable):
             raise ValueError
         codes = tuple(value)
-        if not all(type(code) is int and 1000 <= code <= 4999 for code in codes):
+        whole = all(isinstance(code, int) and not isinstance(code, bool) for code in codes)
+        if not whole or not all(1000 <= code <= 4999 for code in codes):
             raise ValueError
-        return codes
+        return tuple(map(int, codes))
 
 
 class DeclaredCodes(ErrorCodes):
@@ -179,20 +189,20 @@ class DeclaredCodes(ErrorCodes):
 class Callback(Kind):
     """A function; from the environment, its import path."""
 
-    accepts = "a callable (in the environment its import path, package.module:name)"
+    accepts = "a plain function (in the environment its import path, package.module:name)"
 
     def parse(self, text: str) -> Any:
-        module, _, name = text.partition(":")
+        module, _, name = text.strip().partition(":")
         try:
             found: Any = importlib.import_module(module)
             for part in name.split("."):
                 found = getattr(found, part)
-        except (ImportError, AttributeError, ValueError):
-            return text
+        except Exception as error:  # whatever the module itself does when it is imported
+            raise ValueError(f"{type(error).__name__}: {error}") from error
         return found
 
     def check(self, value: Any) -> Callable[..., Any]:
-        if not callable(value):
+        if not callable(value) or inspect.iscoroutinefunction(value):
             raise ValueError
         return value  # type: ignore[no-any-return]
 

@@ -38,6 +38,14 @@ class Runtime:
         self._max = self._previous_max = 0.0
         store.lag_max = self.lag_max
 
+    @classmethod
+    def of(cls, store: Store, errors: OwnErrors, interval: float) -> Runtime:
+        """Return the one of a store: two applications in one process look once."""
+        if store.runtime is None:
+            store.runtime = cls(store, errors, interval)
+        runtime: Runtime = store.runtime
+        return runtime
+
     def start(self) -> None:
         """Start on the running event loop, unless it runs there already."""
         try:
@@ -77,4 +85,5 @@ class Runtime:
             self._schedule(loop)
         except Exception as error:  # noqa: BLE001
             self._errors.report("runtime", error, self, "the event loop's lag is measured no more")
+            self._interval = 0.0
             self.stop()

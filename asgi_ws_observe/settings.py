@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from .exceptions import SettingsError
-from .labels import MAX_ROUTES
+from .labels import MAX_ROUTES, safe_text
 from .options import (
     Callback,
     Choice,
@@ -163,16 +163,17 @@ def _resolve(field: dataclasses.Field[Any], value: Any) -> Any:
         shown, source = text, f" from the environment variable {variable}"
         if not text.strip():
             return None if kind.optional else field.metadata["default"]
-        value = kind.parse(text)
     if value is None and kind.optional:
         return None
     try:
-        return kind.check(value)
-    except ValueError:
+        return kind.check(kind.parse(shown) if source else value)
+    except (ValueError, TypeError, OverflowError) as error:
         # A token must not reach a log by way of an error message.
-        got = "a value" if field.metadata["secret"] else repr(shown)
+        secret = field.metadata["secret"]
+        got = "a value" if secret else safe_text(repr(shown))
+        why = f" ({safe_text(error)})" if str(error) and source and not secret else ""
         raise SettingsError(
-            f"Settings.{field.name}: got {got}{source}; accepted: {kind.describe()}"
+            f"Settings.{field.name}: got {got}{source}; accepted: {kind.describe()}{why}"
         ) from None
 
 

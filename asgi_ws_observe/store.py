@@ -145,6 +145,7 @@ class Store:
         node: The constant label ``node``, `None` where there is none.
         lag: The event loop's lag.
         lag_max: Returns the largest lag of the last minute, seconds.
+        runtime: The periodic look of this store, of `asgi_ws_observe.runtime`.
         own_errors: Errors of the library's own parts, by part.
         dropped_labels: How often a label value became ``other``, by label.
         unexpected: Events in a state that does not expect them, by (state, event).
@@ -158,6 +159,7 @@ class Store:
         self.node: str | None = None
         self.lag = Buckets(LAG_BOUNDS)
         self.lag_max: Callable[[], float] = float
+        self.runtime: Any = None
         self.own_errors = dict.fromkeys(ERROR_PARTS, 0)
         self.dropped_labels = {"route": 0, "type": 0}
         self.unexpected: dict[tuple[str, str], int] = {}

@@ -295,14 +295,65 @@ def test_refused_send_tells_of_the_close_frame_that_was_received() -> None:
 
 
 def test_send_after_the_applications_own_close_is_an_error() -> None:
-    """That is a mistake of the application, whatever the server raises."""
+    """That is a mistake of the application, which servers name by another exception."""
     life = live(Life(), CONNECT, ACCEPT, CLOSE)
-    error = OSError("after close")
+    error = RuntimeError("after close")
     life.refuse(error)
     life.end(error)
 
     assert (1000, "server", "normal", "normal") == close_of(life)
-    assert {"OSError": 1} == life.numbers.errors
+    assert {"RuntimeError": 1} == life.numbers.errors
+
+
+@pytest.mark.parametrize("closing", [CLOSE, disconnect(1012)])
+def test_send_into_a_connection_that_the_server_ended_is_no_error(closing: dict[str, Any]) -> None:
+    """An OSError says that nobody is there any more, whoever closed."""
+    life = live(Life(), CONNECT, ACCEPT, closing)
+    error = OSError("gone")
+    life.refuse(error)
+    life.end(error)
+
+    assert {} == life.numbers.errors
+
+
+def test_several_refused_sends_in_a_group_are_no_error() -> None:
+    """As a task group with several senders raises them."""
+
+    class Group(Exception):
+        exceptions = (OSError("first"), OSError("second"))
+
+    life = live(Life(), CONNECT, ACCEPT)
+    for each in Group.exceptions:
+        life.refuse(each)
+    life.end(Group())
+
+    assert (1006, "network", "unknown", "abnormal") == close_of(life)
+    assert {} == life.numbers.errors
+
+
+def test_group_that_contains_itself_is_an_error() -> None:
+    """Its end is found, and it is counted as what it is."""
+
+    class Endless(Exception):
+        @property
+        def exceptions(self) -> tuple[Exception, ...]:
+            return (self,)
+
+    life = live(Life(), CONNECT, ACCEPT)
+    life.end(Endless())
+
+    assert {"Endless": 1} == life.numbers.errors
+
+
+def test_accept_that_the_client_did_not_wait_for() -> None:
+    """The handshake is abandoned, by an OSError of the accept as by a disconnect."""
+    life = live(Life(), CONNECT)
+    error = OSError("gone")
+    life.refuse(error)
+    life.end(error)
+
+    assert 1 == life.numbers.failures["abandoned"]
+    assert None is life.connection.status
 
 
 def test_oserror_of_something_else_is_an_error() -> None:

@@ -265,3 +265,30 @@ def test_parts_are_known_and_the_default_is_one_of_them() -> None:
     """The label's values are a closed set."""
     assert ConnectionHook.part in ERROR_PARTS
     assert len(set(ERROR_PARTS)) == len(ERROR_PARTS)
+
+
+class Static(ConnectionHook):
+    """Fails in a method that knows no instance."""
+
+    @staticmethod
+    def started(connection: Connection) -> None:
+        raise ValueError
+
+
+class OwnPart(ConnectionHook):
+    """Fails under a name of its own."""
+
+    part = "mine"
+
+    def started(self, connection: Connection) -> None:
+        raise ValueError
+
+
+@pytest.mark.parametrize("hook", [Static(), OwnPart()])
+def test_unusual_hook_that_fails_is_silenced_as_any_other(hook: ConnectionHook) -> None:
+    """It is counted as a hook, and called no more."""
+    store = Store()
+    hooks = Hooks([hook], OwnErrors(store))
+    for _ in range(2):
+        hooks.call("started", None)
+    assert 1 == store.own_errors["hook"]

@@ -12,7 +12,7 @@ from fastapi import WebSocket as FastAPIWebSocket
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
-from starlette.routing import Host, Mount, Route, WebSocketRoute
+from starlette.routing import BaseRoute, Host, Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
@@ -24,7 +24,7 @@ from asgi_ws_observe.labels import (
     route_template,
     safe_text,
 )
-from tests.support import CONNECT, Server, disconnect
+from tests.support import ACCEPT, CONNECT, Server, disconnect
 from tests.support import scope as make_scope
 
 # Lone surrogates too, which `st.text()` leaves out.
@@ -312,3 +312,69 @@ async def test_any_values_give_the_same_template(tenant: str, group: str, member
     assert "/tenants/{tenant}/groups/{group}/{member}" == route_template(
         await routed(starlette_app(), path)
     )
+
+
+class Textless:
+    """Raises when it is asked for its text."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+def test_text_of_something_that_has_none() -> None:
+    """The class says what it was."""
+    assert "Textless" == safe_text(Textless())
+
+
+def mounted(path: str, *inner: Any) -> Starlette:
+    """Return an application with one mount: of routes, or of a plain ASGI application."""
+    if isinstance(inner[0], BaseRoute):
+        return Starlette(routes=[Mount(path, routes=list(inner))])
+    return Starlette(routes=[Mount(path, inner[0])])
+
+
+async def plain(scope: Any, receive: Any, send: Any) -> None:
+    """Accept, as an application that knows nothing of routes."""
+    await receive()
+    await send(ACCEPT)
+
+
+class Wrapper:
+    """Hides the routes of an application, as a middleware around it does."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self._app(scope, receive, send)
+
+
+@pytest.mark.parametrize(
+    ("app", "path", "expected"),
+    [
+        (mounted("/ws", plain), "/ws/a/b", "/ws/{path}"),
+        (mounted("/raw/{x}", plain), "/raw/secret/6", "/raw/{x}/{path}"),
+        (mounted("/a/{d:float}", WebSocketRoute("/w", accept)), "/a/1.50/w", "/a/{d}/w"),
+        (mounted("/a/{d:int}", WebSocketRoute("/w", accept)), "/a/007/w", "/a/{d}/w"),
+        (
+            mounted("/a/{id}", WebSocketRoute("/b/{id}", accept)),
+            "/a/SECRET/b/5",
+            "/a/{id}/b/{id}",
+        ),
+        (starlette_app(), "/tenants/tenants/rooms/1", "/tenants/{tenant}/rooms/{room}"),
+        (
+            mounted("/out/{x}", Wrapper(mounted("/in/{y}", WebSocketRoute("/{z}", accept)))),
+            "/out/1/in/2/3",
+            "/out/{x}/*/{z}",
+        ),
+    ],
+)
+async def test_mount_never_shows_a_value(app: Any, path: str, expected: str) -> None:
+    """Whatever the parameter's text, name or convertor, and whatever is mounted."""
+    assert expected == route_template(await routed(app, path))
+
+
+async def test_host_that_matches_nothing_inside_is_no_match() -> None:
+    """As a mount is none."""
+    headers = [(b"host", b"admin.example.org")]
+    assert None is matched_route(await routed(starlette_app(), "/a/b/c", headers=headers))

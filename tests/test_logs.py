@@ -267,7 +267,32 @@ def test_plain_line_shows_the_control_characters_of_a_close_text(lines: Lines) -
 
     line = lines.records[-1].getMessage()
     assert line.startswith("ws_close connection_id=id-1 route=unmatched ")
-    assert r"close_text=a\nERROR forged\x1b[2J " in line
+    assert r'close_text="a\\nERROR forged\\x1b[2J" ' in line
+
+
+def test_plain_line_has_one_value_a_field(lines: Lines) -> None:
+    """A close text cannot pass for other fields."""
+    run(CONNECT, ACCEPT, disconnect(4000, "x code=1011"))
+
+    assert 'close_text="x code=1011" ' in lines.records[-1].getMessage()
+
+
+def test_record_factory_with_a_field_of_the_same_name(lines: Lines) -> None:
+    """Our value stands in our lines, and nothing fails."""
+    factory = logging.getLogRecordFactory()
+
+    def with_trace_id(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = factory(*args, **kwargs)
+        record.route = "theirs"
+        return record
+
+    logging.setLogRecordFactory(with_trace_id)
+    try:
+        run(CONNECT, ACCEPT, disconnect(4000))
+    finally:
+        logging.setLogRecordFactory(factory)
+
+    assert ["unmatched", "unmatched"] == [vars(each)["route"] for each in lines.records]
 
 
 def test_structlog_gets_the_fields(lines: Lines) -> None:

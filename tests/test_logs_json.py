@@ -102,3 +102,36 @@ def test_json_line_of_an_exception_is_one_line() -> None:
 
     assert 1 == len(line.splitlines())
     assert json.loads(line)["exception"].endswith("ValueError: first\nsecond")
+
+
+class Textless:
+    """Raises when it is asked for its text."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+    __repr__ = __str__
+
+
+def test_json_line_with_a_value_without_text() -> None:
+    """Its class stands for it."""
+    assert "Textless" == json.loads(JSONFormatter().format(record_of(value=Textless())))["value"]
+
+
+def test_json_line_keeps_what_it_can_beside_what_it_cannot() -> None:
+    """One number beyond 64 bits turns no other into text."""
+    said = json.loads(JSONFormatter().format(record_of(count=5, big=2**70)))
+    assert (5, str(2**70)) == (said["count"], said["big"])
+
+
+def test_json_line_with_a_field_of_our_name() -> None:
+    """The level is the record's; the field stands beside it."""
+    said = json.loads(JSONFormatter().format(record_of(level="theirs")))
+    assert ("WARNING", "theirs") == (said["level"], said["app.level"])
+
+
+def test_json_line_has_the_stack() -> None:
+    """As asked for by `stack_info`."""
+    record = record_of()
+    record.stack_info = "Stack (most recent call last): here"
+    assert record.stack_info == json.loads(JSONFormatter().format(record))["stack"]

@@ -150,3 +150,30 @@ def test_something_that_is_no_hook_raises() -> None:
 
     with pytest.raises(SettingsError, match="hooks: got"):
         Observation(Settings(), store, [ConnectionHook], OwnErrors(store))  # type: ignore[list-item]
+
+
+class Textless:
+    """Raises when it is asked for its text."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("value", ["", None])
+def test_callback_that_returns_nothing_means_the_default(value: str | None) -> None:
+    """An empty id or label would say nothing."""
+    store = Store()
+    settings = Settings(route=lambda scope: value, connection_id=lambda scope: value)
+    observation = Observation(settings, store, [], OwnErrors(store))
+    assert "unmatched" == observation.route(scope()).label
+    assert 16 == len(observation.make_id(scope()))
+
+
+def test_route_callback_whose_value_has_no_text_is_dropped() -> None:
+    """It is counted once, and the route is found as usual."""
+    store = Store()
+    settings = Settings(route=lambda scope: Textless())  # type: ignore[arg-type, return-value]
+    observation = Observation(settings, store, [], OwnErrors(store))
+    for _ in range(2):
+        assert "unmatched" == observation.route(scope()).label
+    assert 1 == store.own_errors["route"]

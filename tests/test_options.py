@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os.path
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import Any
 
 import pytest
@@ -118,18 +118,68 @@ def test_text_of_the_environment_is_read(kind: Kind, text: str, expected: Any) -
         (ErrorCodes(), "4000;4001"),
         (DeclaredCodes(), "1000"),
         (DeclaredCodes(), ",".join(map(str, range(4000, 4001 + CloseCodes.max_declared())))),
-        (Callback(), "no_such_module_at_all:name"),
-        (Callback(), PATH + "no_such_name"),
         (Callback(), PATH + "PATH"),
-        (Callback(), "tests.test_options"),
-        (Callback(), PATH),
-        (Callback(), ":allow"),
         (TokenOrCallback(), "tökén"),
     ],
 )
 def test_text_of_another_kind_raises(kind: Kind, text: str) -> None:
     """A text that is not accepted reaches `check` and fails there."""
     assert not accepts(kind, kind.parse(text))
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("no_such_module_at_all:name", "ModuleNotFoundError: No module named"),
+        (PATH + "no_such_name", "AttributeError: "),
+        ("tests.test_options", "AttributeError: "),
+        (PATH, "AttributeError: "),
+        (":allow", "ValueError: Empty module name"),
+        (".", "TypeError: "),
+        (".relative:name", "TypeError: "),
+    ],
+)
+def test_import_path_that_leads_nowhere_says_why(path: str, why: str) -> None:
+    """The reason stands in the message, an exception of the module itself too."""
+    with pytest.raises(ValueError, match=why):
+        Callback().parse(path)
+
+
+def test_coroutine_function_is_no_callback() -> None:
+    """It would never be awaited; as `metrics_auth` it is."""
+
+    async def later(scope: object) -> bool:
+        return True
+
+    assert not accepts(Callback(), later)
+    assert accepts(TokenOrCallback(), later)
+
+
+def test_members_of_enums_become_what_they_are_equal_to() -> None:
+    """A setting is compared and printed as a plain value."""
+
+    class Word(str, Enum):
+        OFF = "off"
+
+    class Code(IntEnum):
+        MINE = 4001
+
+    word = Choice("all", "off").check(Word.OFF)
+    (code,) = ErrorCodes().check([Code.MINE])
+    assert ("off", str) == (word, type(word))
+    assert (4001, int) == (code, type(code))
+
+
+@pytest.mark.parametrize("number", [10**400, 2**53 + 1])
+@pytest.mark.parametrize("kind", [WHOLE, SECONDS])
+def test_number_beyond_every_use_raises(kind: Kind, number: int) -> None:
+    """The exposition could not show it."""
+    assert not accepts(kind, number)
+
+
+def test_text_is_stripped_and_harmless() -> None:
+    """It becomes a label and a part of a line."""
+    assert r"a\nb" == Text().check(" a\nb ")
 
 
 @pytest.mark.parametrize(

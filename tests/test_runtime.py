@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 from asgi_ws_observe.hooks import OwnErrors
 from asgi_ws_observe.runtime import MAX_WINDOW, Runtime
 from asgi_ws_observe.store import Store
+from tests.support import until
 
 SHORT = 0.001
 
@@ -26,14 +26,6 @@ def make(interval: float = SHORT) -> tuple[Runtime, Store]:
 def looks(store: Store) -> int:
     """Return how often the event loop was looked at."""
     return sum(store.lag.counts)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Let the event loop run until a condition holds, ten seconds at most."""
-    ends = time.monotonic() + 10.0
-    while not condition():
-        assert time.monotonic() < ends, "the condition does not hold by the deadline"
-        await asyncio.sleep(SHORT)
 
 
 def timers() -> int:
@@ -209,3 +201,21 @@ def test_largest_lag_is_forgotten_after_two_windows() -> None:
         loop.close()
 
     assert [100, 100, MAX_WINDOW + 2] == [round(lag) for lag in largest]
+
+
+async def test_failure_ends_the_measuring_for_good() -> None:
+    """The next connection does not start it again."""
+    runtime, store = make()
+    store.lag.counts = None  # type: ignore[assignment]
+    runtime.start()
+    await until(lambda: store.own_errors["runtime"])
+    runtime.start()
+    assert 0 == timers()
+    assert 1 == store.own_errors["runtime"]
+
+
+def test_two_middlewares_of_one_store_look_once() -> None:
+    """Or the second would hide the first one's maximum, and count every lag twice."""
+    store = Store()
+    first = Runtime.of(store, OwnErrors(store), SHORT)
+    assert first is Runtime.of(store, OwnErrors(store), SHORT)

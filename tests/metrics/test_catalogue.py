@@ -288,7 +288,7 @@ STORE_CHANGES: dict[str, Callable[[Store], object]] = {
     "scrape_seconds": lambda store: setattr(store, "scrape_seconds", 0.5),
 }
 #: Not exposed: it serves to enforce the limit, handshakes included.
-UNEXPOSED = {"live"}
+UNEXPOSED = {"live", "runtime"}
 ROUTE_CHANGES: dict[str, Callable[[RouteNumbers], object]] = {
     "active": lambda numbers: setattr(numbers, "active", 7),
     "connects": lambda numbers: setattr(numbers, "connects", 7),
