@@ -378,3 +378,12 @@ async def test_host_that_matches_nothing_inside_is_no_match() -> None:
     """As a mount is none."""
     headers = [(b"host", b"admin.example.org")]
     assert None is matched_route(await routed(starlette_app(), "/a/b/c", headers=headers))
+
+
+def test_mount_that_the_router_passed_over() -> None:
+    """Only a mount whose prefix the router recorded can have led there."""
+    inner = WebSocketRoute("/b/{c}", accept)
+    passed, taken = Mount("/a/b", plain), Mount("/a", routes=[inner])
+    scope = make_scope("/a/b/c", root_path="/a", app_root_path="", route=inner)
+    scope["router"] = SimpleNamespace(routes=[passed, taken])
+    assert "/a/b/{c}" == route_template(scope)
