@@ -95,19 +95,31 @@ def matched_route(scope: MutableMapping[str, Any]) -> Any | None:
         router, endpoint = scope.get("router"), scope.get("endpoint")
         if router is None or endpoint is None:
             return None
-        route = _route_of(endpoint, getattr(router, "routes", ()))
+        route = _route_of(endpoint, getattr(router, "routes", ()), _routed_path(scope)[0])
     return None if isinstance(route, (Mount, Host)) and route.routes else route
 
 
-def _route_of(endpoint: Any, routes: Iterable[Any]) -> Any | None:
+def _route_of(endpoint: Any, routes: Iterable[Any], path: str) -> Any | None:
     for route in routes:
-        inner = getattr(route, "routes", None)
-        found = _route_of(endpoint, inner) if inner else None
-        if found is not None:
-            return found
+        regex = getattr(route, "path_regex", None)  # a Host has none
+        found: Any = None if regex is None else regex.match(path)
+        if found is None and regex is not None:
+            continue
+        below = "/" + found.group("path") if isinstance(route, Mount) else path
+        inner = _route_of(endpoint, getattr(route, "routes", None) or (), below)
+        if inner is not None:
+            return inner
         if getattr(route, "endpoint", getattr(route, "app", None)) == endpoint:
             return route
     return None
+
+
+def _routed_path(scope: MutableMapping[str, Any]) -> tuple[str, str]:
+    """Return what the outermost router saw of the path, and the prefix that mounts took of it."""
+    root: str = scope.get("root_path", "")
+    outer = len(scope.get("app_root_path", root))
+    path: str = scope.get("path", "")
+    return path[outer:], root[outer:]
 
 
 def route_template(scope: MutableMapping[str, Any]) -> str:
@@ -126,11 +138,8 @@ def route_template(scope: MutableMapping[str, Any]) -> str:
     if not isinstance(template, str):
         return UNMATCHED
     # Starlette keeps the prefix of the mounts, with the values of its parameters, in root_path.
-    outer = scope.get("app_root_path", scope.get("root_path", ""))
-    prefix = scope.get("root_path", "")[len(outer) :]
-    mounts = _mounts(
-        getattr(scope.get("router"), "routes", ()), scope.get("path", "")[len(outer) :], prefix
-    )
+    path, prefix = _routed_path(scope)
+    mounts = _mounts(getattr(scope.get("router"), "routes", ()), path, prefix)
     # A mounted application that is no router has the mount itself for its route.
     return mounts + ("/{path}" if isinstance(route, Mount) else template)
 

@@ -246,7 +246,8 @@ async def test_older_starlette_leaves_only_the_endpoint(path: str, expected: str
     """Without the key ``route`` it is looked up by the endpoint, in mounts too."""
     app = Starlette(
         routes=[
-            Route("/", raw),
+            # The same path, but for HTTP only.
+            Route("/numbers/{number:int}", raw),
             Mount("/tenants/{tenant}", routes=[WebSocketRoute("/rooms/{room}", accept)]),
             WebSocketRoute("/numbers/{number:int}", lambda websocket: accept(websocket)),
         ]
