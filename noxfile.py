@@ -47,7 +47,8 @@ def types(session: nox.Session) -> None:
     session.run("mypy")
 
 
-@nox.session
+# The load is run beside the demo, from the same environment.
+@nox.session(reuse_venv=True)
 def demo(session: nox.Session) -> None:
     """Run the demo; arguments go to it: nox -s demo -- --port 9000."""
     install(session, "demo")
