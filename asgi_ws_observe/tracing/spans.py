@@ -61,15 +61,12 @@ class ConnectionTrace:
 
     def received(self, message: Any, size: int) -> None:
         """Start the message's span and make it current for the handler."""
-        self._message_span = span = self._start_span(
-            "ws.message",
-            self.context,
-            SpanKind.CONSUMER,
-            {
-                "ws.message.bytes": size,
-                "ws.message.opcode": "text" if message.get("bytes") is None else "binary",
-            },
-        )
+        self._message_span = span = self._start_span("ws.message", self.context, SpanKind.CONSUMER)
+        # One by one and late: attributes given at the start are copied and checked for the sampler
+        # too, which makes a sampled message a tenth dearer.
+        span.set_attribute("ws.message.bytes", size)
+        opcode = "text" if message.get("bytes") is None else "binary"
+        span.set_attribute("ws.message.opcode", opcode)
         identity = span.get_span_context()
         self._connection.message_context = identity if identity.trace_flags.sampled else None
         otel_context.attach(trace.set_span_in_context(span, self.context))
