@@ -13,7 +13,8 @@ from __future__ import annotations
 __version__ = "0.1.0"
 
 from .application import mount_metrics, observe
-from .connection import Connection, Message, current_connection, current_message
+from .connection import Connection, Message
+from .current import current_connection, current_message
 from .exceptions import ObserveError, SettingsError
 from .hooks import ConnectionHook
 from .logs import JSONFormatter

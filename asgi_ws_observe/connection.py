@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections.abc import Iterator, MutableMapping
-from contextvars import ContextVar
 from typing import Any, Final
 
 from starlette.websockets import WebSocketDisconnect
@@ -22,7 +21,7 @@ from .observation import Observation
 from .states import RECEIVED, SENT, TABLE, State, Verdict, judge_close, judge_disconnect
 from .store import DURATION_BOUNDS, SEND_BOUNDS, SIZE_BOUNDS, Buckets, RouteNumbers
 
-__all__ = ["Connection", "Message", "current_connection", "current_message", "enter_connection"]
+__all__ = ["Connection", "Message"]
 
 _OPEN: Final = State.OPEN
 # Most messages are small and most times short: their buckets without a search.
@@ -400,36 +399,3 @@ def _leaves(error: BaseException, depth: int = 16) -> Iterator[BaseException]:
             yield from _leaves(each, depth - 1)
     else:
         yield error
-
-
-_current: ContextVar[Connection | None] = ContextVar("asgi_ws_observe_connection", default=None)
-
-
-def enter_connection(connection: Connection | None) -> Connection | None:
-    """Make a connection the current one for this task and the tasks that it starts.
-
-    Returns:
-        The one that was current before, to go back to.
-    """
-    previous = _current.get()
-    _current.set(connection)
-    return previous
-
-
-def current_connection() -> Connection:
-    """Return the record of the connection that this code runs for.
-
-    Outside a connection, and where it is not observed, a detached record with an empty id: what is
-    set on it goes nowhere, so that a handler needs no special case.
-    """
-    connection = _current.get()
-    return Connection(None, {}, 0.0) if connection is None else connection
-
-
-def current_message() -> Message:
-    """Return the message that this connection's handler works on.
-
-    Set its ``type`` to name the message's span. Take it at the handler's start where work goes on
-    after the next message was received.
-    """
-    return current_connection().message

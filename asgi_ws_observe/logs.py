@@ -187,7 +187,9 @@ class JSONFormatter(logging.Formatter):
             line["exception"] = self.formatException(record.exc_info)
         if record.stack_info:
             line["stack"] = self.formatStack(record.stack_info)
-        return (_dumps(line) or _dumps({key: _writable(line[key]) for key in line})).decode()
+        return (
+            _dumps(line) or _dumps({safe_text(key): _writable(line[key]) for key in line})
+        ).decode()
 
 
 def _dumps(value: object) -> bytes:

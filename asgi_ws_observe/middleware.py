@@ -14,7 +14,8 @@ from opentelemetry.trace import TracerProvider
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .connection import Connection, enter_connection
+from .connection import Connection
+from .current import enter_connection
 from .exceptions import SettingsError
 from .hooks import ConnectionHook
 from .logs import ConnectionLog

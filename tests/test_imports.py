@@ -19,7 +19,7 @@ ROOT = Path(str(asgi_ws_observe.__file__)).parent
 #: Lowest first. A name stands for the module or package itself; ``name.*`` for all that is in it.
 LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
     ("pure", frozenset({"close_codes", "labels", "settings", "options", "exceptions"})),
-    ("record", frozenset({"states", "store", "hooks", "observation", "connection"})),
+    ("record", frozenset({"states", "store", "hooks", "observation", "connection", "current"})),
     (
         "readers",
         frozenset(
