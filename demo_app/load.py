@@ -91,18 +91,30 @@ async def _play_all(scripts: list[Script], url: str, truth: Truth, console: Cons
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("connecting", total=len(scripts))
         pending = {asyncio.create_task(_play(script, url, truth)) for script in scripts}
-        while pending:
-            done, pending = await asyncio.wait(
-                pending, timeout=0.1, return_when=asyncio.FIRST_COMPLETED
-            )
-            for each in done:
-                each.result()
-            progress.update(
-                bar,
-                advance=len(done),
-                description=f"{truth.open} open, {truth.messages('in')} sent, "
-                f"{truth.messages('out')} heard",
-            )
+        try:
+            while pending:
+                done, pending = await asyncio.wait(
+                    pending, timeout=0.1, return_when=asyncio.FIRST_COMPLETED
+                )
+                for each in done:
+                    each.result()
+                progress.update(
+                    bar,
+                    advance=len(done),
+                    description=f"{truth.open} open, {truth.messages('in')} sent, "
+                    f"{truth.messages('out')} heard",
+                )
+        finally:
+            await _cancel(pending)
+
+
+async def _cancel(tasks: set[asyncio.Task[None]]) -> None:
+    # Before Python 3.12 `wait_for` loses a cancellation that comes together with its result, so
+    # once is not enough.
+    while tasks:
+        for task in tasks:
+            task.cancel()
+        _, tasks = await asyncio.wait(tasks, timeout=0.2)
 
 
 async def _play(script: Script, url: str, truth: Truth) -> None:
