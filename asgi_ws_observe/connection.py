@@ -14,40 +14,34 @@ from typing import Any, Final
 
 from starlette.websockets import WebSocketDisconnect
 
-from .close_codes import NO_CLOSE_FRAME
-from .hooks import MessageListener
+from .close_codes import NO_CLOSE_FRAME, NO_STATUS
 from .labels import UNMATCHED, matched_route, safe_text
 from .observation import Observation
-from .states import RECEIVED, SENT, TABLE, State, Verdict, judge_close, judge_disconnect
-from .store import DURATION_BOUNDS, SEND_BOUNDS, SIZE_BOUNDS, Buckets, RouteNumbers
+from .probe import Probe
+from .states import (
+    RECEIVED,
+    SENT,
+    TABLE,
+    Ending,
+    State,
+    Verdict,
+    judge_close,
+    judge_disconnect,
+    judge_ending,
+)
+from .store import RTT_BOUNDS, RouteNumbers
+from .traffic import Message, Traffic
 
 __all__ = ["Connection", "Message"]
 
+#: A round trip during which the server read nothing for longer, seconds, is kept apart.
+PAUSED_TOLERANCE: Final = 0.005
+
 _OPEN: Final = State.OPEN
-# Most messages are small and most times short: their buckets without a search.
-_SHORT: Final = DURATION_BOUNDS[0]
-_SMALL: Final = 4097
-_SMALL_SIZES: Final = bytes(bisect_left(SIZE_BOUNDS, size) for size in range(_SMALL))
+_NOTHING_SEEN: Final = Ending()
 
 
-class Message:
-    """The message that a handler works on.
-
-    Attributes:
-        number: 1 for the connection's first message.
-        size: Bytes of its payload.
-        type: What the application calls this kind of message; it names the message's span.
-    """
-
-    __slots__ = ("number", "size", "type")
-
-    def __init__(self, number: int, size: int) -> None:
-        self.number = number
-        self.size = size
-        self.type: str | None = None
-
-
-class Connection:
+class Connection(Traffic):
     """One WebSocket, from handshake to close.
 
     Attributes:
@@ -62,26 +56,44 @@ class Connection:
         messages_out: Messages sent.
         bytes_in: Payload bytes received.
         bytes_out: Payload bytes sent.
-        duration: Accept to close, seconds; 0.0 while open and for a failed handshake.
+        duration: Accept until the connection ended, seconds; 0.0 while open and for a failed
+            handshake.
         handshake_duration: Until the handshake was answered or given up, seconds.
         status: The HTTP status of the handshake's answer, `None` where there was none.
-        close_code: The close code, `None` while open and for a failed handshake.
+        close_code: The close code, `None` until a close is known and for a failed handshake.
         close_text: The close frame's reason, control characters escaped.
         closed_by: ``client``, ``server``, ``network`` or ``unknown``; empty without a close.
         reason: The cause of the close, or of the failed handshake; empty before.
-        outcome: ``accepted`` while open; ``rejected`` or ``denied``; or the close's class.
+        outcome: ``accepted`` until a close is known; ``rejected`` or ``denied``; or the close's
+            class.
+        heartbeat_rtt: The last ping's round trip, seconds; `None` before the first. One during
+            which the server read nothing does not count.
+        wire_in: Bytes received over TCP, as far as looked at; 0 where that cannot be had.
+        wire_out: Bytes sent over TCP, likewise.
+        write_buffer: Bytes that were sent and had not reached the peer at the end; `None` before,
+            and where that cannot be had.
+        compression: The extension that compresses messages, empty for none; `None` before the
+            end, and where that cannot be had.
         fields: What `set` kept.
         message: The message that is, or was last, handled.
     """
 
     __slots__ = (
-        *("_accepted", "_began", "_handling_since", "_hooks", "_last_size", "_limited"),
-        *("_handler", "_message", "_numbers", "_observation", "_on_handled", "_on_received"),
-        *("_on_sent", "_peer_gone", "_send_errors", "_send_time", "_size_in", "_size_out"),
-        *("bytes_in", "bytes_out", "close_code", "close_text", "closed_by", "duration"),
-        *("fields", "handshake_duration", "id", "listener", "message_context", "messages_in"),
-        *("messages_out", "outcome", "reason", "route", "scope", "span_id", "state", "status"),
-        *("subprotocol", "trace", "trace_id"),
+        *(
+            "_accepted",
+            "_open_until",
+            "_began",
+            "_closed",
+            "_closed_itself",
+            "_ended",
+            "_limited",
+            "_peer_gone",
+        ),
+        *("_returned", "_send_errors", "_verdict", "close_code", "close_text", "closed_by"),
+        *("compression", "duration", "fields", "handshake_duration", "heartbeat_rtt", "id"),
+        *("outcome", "probe", "reason", "route", "scope", "span_context", "span_id", "status"),
+        *("subprotocol", "trace"),
+        *("trace_id", "wire_in", "wire_out", "write_buffer"),
     )
 
     #: How many fields `set` keeps.
@@ -90,52 +102,39 @@ class Connection:
     def __init__(
         self, observation: Observation | None, scope: MutableMapping[str, Any], now: float
     ) -> None:
+        super().__init__(observation)
         self.scope = scope
-        self.state = State.CONNECTING
         self.route = UNMATCHED
         self.id = self.trace_id = self.span_id = ""
         self.subprotocol: str | None = None
-        self.messages_in = self.messages_out = self.bytes_in = self.bytes_out = 0
         self.duration = self.handshake_duration = 0.0
+        self.heartbeat_rtt: float | None = None
+        self.wire_in = self.wire_out = 0
+        self.write_buffer: int | None = None
+        self.compression: str | None = None
         self.status: int | None = None
         self.close_code: int | None = None
         self.close_text = self.closed_by = self.reason = self.outcome = ""
         self.fields: dict[str, str | bool | int | float] = {}
-        # Set by the tracing reader: its own state, what follows the messages, and the sampled
-        # span context of the one that is being handled.
+        # Set by the tracing reader: its own state, and the connection's sampled span context.
         self.trace: Any = None
-        self.listener: MessageListener | None = None
-        self.message_context: Any = None
-        self._message = Message(0, 0)
-        self._last_size = 0
+        self.span_context: Any = None
+        # Set by the shell: what sees below ASGI.
+        self.probe: Probe | None = None
         self._began = now
-        self._accepted = self._handling_since = 0.0
-        self._limited = self._peer_gone = False
+        self._accepted = self._open_until = 0.0
+        self._limited = self._peer_gone = self._closed_itself = False
+        self._closed = self._returned = self._ended = False
+        self._verdict: Verdict | None = None
         self._send_errors: tuple[BaseException, ...] = ()
-        self._numbers: RouteNumbers
-        self._size_in: Buckets
-        self._size_out: Buckets
-        self._handler: Buckets
-        self._send_time: Buckets
         if observation is not None:
-            self._observation = observation
-            self._hooks = hooks = observation.hooks
-            self._on_received = hooks.message_received
-            self._on_handled = hooks.message_handled
-            self._on_sent = hooks.message_sent
             self.id = observation.make_id(scope)
             observation.store.live += 1
 
     @property
-    def message(self) -> Message:
-        if self._message.number != self.messages_in:
-            self._message = Message(self.messages_in, self._last_size)
-        return self._message
-
-    @property
-    def message_type(self) -> str | None:
-        """The type that the application gave the message that is, or was last, handled."""
-        return self._message.type if self._message.number == self.messages_in else None
+    def numbers(self) -> RouteNumbers:
+        """The numbers of its route, once the handshake was answered."""
+        return self._numbers
 
     def set(self, label: str, value: object) -> None:
         """Keep a field for the connection's span and its later log lines.
@@ -156,78 +155,11 @@ class Connection:
 
     # What the shell tells. `now` is `time.perf_counter()`.
 
-    def received(self, message: MutableMapping[str, Any], now: float) -> None:
-        """Take in what the server sends, before the application gets it."""
-        if (
-            message["type"] != "websocket.receive" or self.state is not _OPEN
-        ) and not self._received_other(message, now):
-            return
-        data = message.get("text")
-        if data is None:
-            size = len(message.get("bytes") or b"")
-        else:
-            size = len(data) if data.isascii() else _utf8_size(data)
-        buckets = self._size_in
-        buckets.counts[_SMALL_SIZES[size] if size < _SMALL else bisect_left(SIZE_BOUNDS, size)] += 1
-        buckets.sum += size
-        self.messages_in += 1
-        self.bytes_in += size
-        self._last_size = size
-        self._handling_since = now
-        if self.listener is not None:
-            try:
-                self.listener.received(message, size)
-            except Exception as error:  # noqa: BLE001
-                self._stop_listening(error)
-        if self._on_received:
-            self._hooks.call("message_received", self, message, size)
-
-    def handled(self, now: float) -> None:
-        """Take in that the application asks for the next message, which ends the last one."""
-        if not self._handling_since:
-            return
-        duration = now - self._handling_since
-        self._handling_since = 0.0
-        bucket = 0 if duration <= _SHORT else bisect_left(DURATION_BOUNDS, duration)
-        buckets = self._handler
-        buckets.counts[bucket] += 1
-        buckets.sum += duration
-        if self.message_context is not None:
-            buckets.exemplars[bucket] = (self.message_context, duration, time.time())
-        if self.listener is not None:
-            try:
-                self.listener.handled()
-            except Exception as error:  # noqa: BLE001
-                self._stop_listening(error)
-        if self._on_handled:
-            self._hooks.call("message_handled", self, duration)
-
-    def sent(self, message: MutableMapping[str, Any], started: float, now: float) -> None:
-        """Take in what the application sent, after the server took it."""
-        if message["type"] != "websocket.send" or self.state is not _OPEN:
-            self._sent_other(message, now)
-            return
-        # Where both are given, servers send the bytes.
-        data = message.get("bytes")
-        if data is None:
-            data = message.get("text") or ""
-            size = len(data) if data.isascii() else _utf8_size(data)
-        else:
-            size = len(data)
-        buckets = self._size_out
-        buckets.counts[_SMALL_SIZES[size] if size < _SMALL else bisect_left(SIZE_BOUNDS, size)] += 1
-        buckets.sum += size
-        self.messages_out += 1
-        self.bytes_out += size
-        duration = now - started
-        buckets = self._send_time
-        buckets.counts[0 if duration <= _SHORT else bisect_left(SEND_BOUNDS, duration)] += 1
-        buckets.sum += duration
-        if self._on_sent:
-            self._hooks.call("message_sent", self, message, size)
-
-    def send_failed(self, error: BaseException, now: float) -> None:
+    def send_failed(self, error: BaseException, started: float, now: float) -> None:
         """Take in that the server refused what the application sent."""
+        if self._accepted:
+            # It may have waited for long behind a client that reads no more.
+            self._send_time.observe(now - started)
         if not isinstance(error, Exception):
             return
         self._send_errors = (*self._send_errors[-7:], error)
@@ -240,6 +172,20 @@ class Connection:
             close = {"code": frame.code, "reason": frame.reason}
             self.received({"type": "websocket.disconnect"} | close, now)
 
+    def refused(self, status: int, now: float) -> None:
+        """Take in that the server refused the handshake, so that no application is called.
+
+        Args:
+            status: The HTTP status of its answer.
+            now: `time.perf_counter()`.
+        """
+        self._hooks.call("started", self)
+        self._step("close")
+        self._fail_handshake("rejected", "bad_request", status, now)
+        self._returned = True
+        self._hooks.call("returned", self)
+        self._end()
+
     def limited(self) -> None:
         """Take in that the handshake is going to be refused for want of capacity."""
         self._limited = True
@@ -248,6 +194,9 @@ class Connection:
         """Take in that the application returned, or what it raised."""
         before = self.state
         self._step("end")
+        if before is _OPEN and self._seen() is not None:
+            # The application was not told yet.
+            self._peer_gone = True
         failed = isinstance(error, Exception) and not self._is_leave(error)
         if failed and error is not None:
             self._observation.store.count_error(self._bind_route(), error)
@@ -260,10 +209,84 @@ class Connection:
                 cancelled = error is not None and not failed
                 self._fail_handshake("rejected", "cancelled" if cancelled else "error", 500, now)
         elif before is _OPEN:
-            self._close(self._judge_end(error, failed), now)
-        self._hooks.call("ended", self)
+            self._conclude(self._judge_end(error, failed), now)
+        self._returned = True
+        self._hooks.call("returned", self)
         # Their tracebacks refer to this record.
         self._send_errors = ()
+        self._end()
+
+    # What a probe tells.
+
+    def lost(self, ending: Ending, now: float) -> None:
+        """Take in that the TCP connection has ended, and how.
+
+        Args:
+            ending: What the probe saw.
+            now: `time.perf_counter()`.
+        """
+        before = self.state
+        self._step("lost")
+        self._peer_gone = True
+        if before is _OPEN:
+            self._open_until = now
+        if before is State.CONNECTING:
+            stopped = ending.cause == "server_shutdown"
+            reason, status = ("cancelled", 500) if stopped else ("abandoned", None)
+            self._fail_handshake("rejected", reason, status, now)
+        elif not self._closed:
+            self._set_verdict(judge_ending(ending, self._verdict))
+            self._close(now)
+        self._end()
+
+    def heartbeat(self, rtt: float, paused: float) -> None:
+        """Take in that a ping was answered.
+
+        Args:
+            rtt: From the ping written to its pong read, seconds.
+            paused: How much of that the server read nothing, since the application had a message
+                to take first, seconds.
+        """
+        numbers = self._numbers
+        if paused > PAUSED_TOLERANCE:
+            numbers.rtt_paused.observe(rtt)
+            return
+        self.heartbeat_rtt = rtt
+        numbers.rtt.observe(rtt)
+        if self.span_context is not None:
+            bucket = bisect_left(RTT_BOUNDS, rtt)
+            numbers.rtt.exemplars[bucket] = (self.span_context, rtt, time.time())
+
+    def heartbeat_missed(self) -> None:
+        """Take in that a ping was not answered in time."""
+        self._numbers.heartbeat_timeouts += 1
+
+    def wired(self, bytes_in: int, bytes_out: int, rtt: float) -> None:
+        """Take in what the kernel says of the TCP connection.
+
+        Args:
+            bytes_in: Bytes received since it exists.
+            bytes_out: Bytes sent since it exists.
+            rtt: The kernel's smoothed round trip, seconds; 0.0 where it has none.
+        """
+        numbers = self._numbers
+        numbers.wire_in += bytes_in - self.wire_in
+        numbers.wire_out += bytes_out - self.wire_out
+        self.wire_in, self.wire_out = bytes_in, bytes_out
+        if rtt:
+            numbers.tcp_rtt.observe(rtt)
+
+    def abort(self) -> bool:
+        """End the TCP connection at once, whatever is unsent; return whether that was possible.
+
+        It frees a handler that waits in ``send()`` behind a client that reads no more. The handler
+        then sees what it sees when a client vanishes. Call it on the event loop.
+        """
+        if self.probe is None or not self.probe.abort():
+            return False
+        if self._accepted and self._verdict is None:
+            self._set_verdict(Verdict(NO_CLOSE_FRAME, "", "server", "no_close"))
+        return True
 
     # What it means.
 
@@ -288,12 +311,16 @@ class Connection:
             if before is State.CONNECTING:
                 self._fail_handshake("rejected", "abandoned", None, now)
             elif before is _OPEN:
-                self._close(judge_disconnect(message), now)
+                self._conclude(judge_disconnect(message), now)
         return event == "message"
 
-    def _sent_other(self, message: MutableMapping[str, Any], now: float) -> None:
+    def _sent_other(self, message: MutableMapping[str, Any], started: float, now: float) -> None:
         before = self.state
         event = SENT.get(message["type"], "unknown")
+        if event == "send" and started < self._open_until:
+            # It has waited while the connection ended, perhaps for a client that reads no more.
+            self._send_time.observe(now - started)
+            return
         if not self._step(event) or before is self.state:
             return
         if event == "accept":
@@ -305,23 +332,16 @@ class Connection:
             routed = "router" not in self.scope or matched_route(self.scope) is not None
             self._fail_handshake("rejected", "rejected" if routed else "not_found", 403, now)
         else:
-            self._close(judge_close(message), now)
-
-    def _stop_listening(self, error: Exception) -> None:
-        listener, self.listener, self.message_context = self.listener, None, None
-        self._observation.errors.report(
-            "tracing", error, type(listener), "this connection's messages have no more spans"
-        )
+            self._closed_itself = True
+            self._conclude(judge_close(message), now)
 
     def _bind_route(self) -> RouteNumbers:
         try:
             return self._numbers
         except AttributeError:
-            self._numbers = numbers = self._observation.route(self.scope)
+            numbers = self._observation.route(self.scope)
             self.route = numbers.label
-            # What the hot path writes, one step nearer.
-            self._size_in, self._size_out = numbers.size_in, numbers.size_out
-            self._handler, self._send_time = numbers.handler, numbers.send
+            self._bind(numbers)
             return numbers
 
     def _open(self, message: MutableMapping[str, Any], now: float) -> None:
@@ -335,6 +355,8 @@ class Connection:
         numbers.active += 1
         numbers.connects += 1
         numbers.handshake.observe(self.handshake_duration)
+        if self.probe is not None:
+            self.probe.opened()
         self._hooks.call("opened", self)
 
     def _fail_handshake(self, outcome: str, reason: str, status: Any, now: float) -> None:
@@ -347,22 +369,59 @@ class Connection:
         numbers.handshake.observe(self.handshake_duration)
         self._finish()
 
-    def _close(self, verdict: Verdict, now: float) -> None:
-        numbers, codes = self._numbers, self._observation.codes
+    def _conclude(self, verdict: Verdict, now: float) -> None:
+        """Take in how the connection ends as far as ASGI tells.
+
+        With a probe that tells the end, the connection lasts until then: the server may still have
+        to write, or to wait for the client's close frame.
+        """
+        self._open_until = now
+        probe = self.probe
+        if probe is None or not probe.tells_end:
+            self._set_verdict(verdict if probe is None else probe.correct(verdict))
+            self._close(now)
+            return
+        seen = self._seen()
+        if self._verdict is None:
+            self._set_verdict(verdict if seen is None else judge_ending(seen, verdict))
+
+    def _seen(self) -> Ending | None:
+        """Return what the probe has seen of the end until now, `None` for nothing."""
+        probe = self.probe
+        seen = probe.ending() if probe is not None and probe.tells_end else None
+        return None if seen == _NOTHING_SEEN else seen
+
+    def _set_verdict(self, verdict: Verdict) -> None:
+        self._verdict = verdict
         self.close_code, self.close_text, self.closed_by, self.reason = verdict
-        # A handler that raised is an error, though its client sees 1006.
-        raised = verdict.reason == "handler_error" and verdict.code == NO_CLOSE_FRAME
-        self.outcome = "error" if raised else codes.classify(verdict.code)
+        # A handler that raised is an error, though its client sees 1006, or 1005 on granian.
+        raised = verdict.reason == "handler_error" and verdict.code in (NO_CLOSE_FRAME, NO_STATUS)
+        self.outcome = "error" if raised else self._observation.codes.classify(verdict.code)
+
+    def _close(self, now: float) -> None:
+        numbers = self._numbers
         self.duration = now - self._accepted
-        key = (codes.label(verdict.code), verdict.closed_by, verdict.reason)
+        code = self._observation.codes.label(self.close_code or 0)
+        key = (code, self.closed_by, self.reason)
         numbers.closes[key] = numbers.closes.get(key, 0) + 1
         numbers.active -= 1
         numbers.duration.observe(self.duration)
+        if self.write_buffer is not None:
+            numbers.buffer.observe(self.write_buffer)
         self._finish()
 
     def _finish(self) -> None:
+        self._closed = True
         self._observation.store.live -= 1
         self._hooks.call("closed", self)
+        if self.probe is not None:
+            self.probe.finished()
+
+    def _end(self) -> None:
+        """Call the last hook when both the connection and the application have ended."""
+        if self._returned and self._closed and not self._ended:
+            self._ended = True
+            self._hooks.call("ended", self)
 
     def _judge_end(self, error: BaseException | None, failed: bool) -> Verdict:
         """Return how a connection ended that was still open when the application ended.
@@ -383,12 +442,8 @@ class Connection:
         if isinstance(error, WebSocketDisconnect):
             return True
         # Some servers raise RuntimeError; after our own close that is the application's mistake.
-        gone = isinstance(error, OSError) or self.closed_by != "server"
+        gone = isinstance(error, OSError) or not self._closed_itself
         return gone and any(error is each for each in self._send_errors)
-
-
-def _utf8_size(text: str) -> int:
-    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def _leaves(error: BaseException, depth: int = 16) -> Iterator[BaseException]:

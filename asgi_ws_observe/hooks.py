@@ -26,6 +26,7 @@ EVENTS: Final = (
     "message_sent",
     "errored",
     "closed",
+    "returned",
     "ended",
 )
 
@@ -33,9 +34,9 @@ EVENTS: Final = (
 class ConnectionHook:
     """Override what you need; what is not overridden costs nothing.
 
-    Methods are plain functions, called on the event loop in the connection's own task: they must
-    not block. One that raises is logged once, counted in ``ws_observe_errors_total`` and called no
-    more; the connection never notices.
+    Methods are plain functions, called on the event loop, `closed` and `ended` not always in the
+    connection's own task: they must not block. One that raises is logged once, counted in
+    ``ws_observe_errors_total`` and called no more; the connection never notices.
     """
 
     #: The value of the label ``part`` under which this hook's failures are counted.
@@ -79,8 +80,11 @@ class ConnectionHook:
     def closed(self, connection: Connection) -> None:
         """Act once when the connection is over or its handshake failed; the outcome is known."""
 
+    def returned(self, connection: Connection) -> None:
+        """Act once when the application has returned or raised, before or after `closed`."""
+
     def ended(self, connection: Connection) -> None:
-        """Act once when the application has returned or raised; always after `closed`."""
+        """Act once, last of all, when the connection is over and the application has returned."""
 
 
 class MessageListener(Protocol):
@@ -147,6 +151,7 @@ class Hooks:
     message_sent: list[Any]
     errored: list[Any]
     closed: list[Any]
+    returned: list[Any]
     ended: list[Any]
 
     def __init__(self, hooks: Iterable[ConnectionHook], errors: OwnErrors) -> None:

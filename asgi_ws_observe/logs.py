@@ -53,6 +53,11 @@ LOG_FIELDS: Final[dict[str, dict[str, str]]] = {
         "messages_out": "messages sent",
         "bytes_in": "payload bytes received",
         "bytes_out": "payload bytes sent",
+        "wire_bytes_in": "bytes received over TCP, the handshake and encryption included",
+        "wire_bytes_out": "bytes sent over TCP, likewise",
+        "compression": "the extension that compresses messages, or `none`",
+        "heartbeat_rtt": "the last ping's round trip, seconds",
+        "write_buffer_bytes": "bytes that had not reached the client at the end",
     },
     "ws_error": _COMMON
     | {
@@ -151,11 +156,23 @@ class ConnectionLog(ConnectionHook):
             values["duration"] = round(connection.duration, 6)
             for name in ("messages_out", "bytes_in", "bytes_out"):
                 values[name] = getattr(connection, name)
+            values |= _seen_below(connection)
         if error is not None:
             values["error_type"] = type(error).__name__
             kind = connection.message_type
             values["message_type"] = None if kind is None else safe_text(kind, 64)
         return values
+
+
+def _seen_below(connection: Connection) -> dict[str, Any]:
+    rtt, compression = connection.heartbeat_rtt, connection.compression
+    return {
+        "wire_bytes_in": connection.wire_in or None,
+        "wire_bytes_out": connection.wire_out or None,
+        "compression": None if compression is None else compression or "none",
+        "heartbeat_rtt": None if rtt is None else round(rtt, 6),
+        "write_buffer_bytes": connection.write_buffer,
+    }
 
 
 def _quoted(value: object) -> str:

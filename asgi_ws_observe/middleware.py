@@ -25,6 +25,8 @@ from .runtime import Runtime
 from .settings import Settings
 from .states import State
 from .tracing import ConnectionTracing
+from .transports import attach
+from .transports.uvicorn import observations
 
 __all__ = ["SCOPE_KEY", "WebSocketObserveMiddleware"]
 
@@ -85,7 +87,8 @@ class WebSocketObserveMiddleware:
         # After tracing, so that a line has the trace id.
         readers.append(ConnectionLog(settings))
         self._observation = Observation(settings, numbers.store, (*readers, *hooks), numbers.errors)
-        self._runtime = Runtime.of(numbers.store, numbers.errors, settings.loop_lag_interval)
+        observations.add(self._observation)
+        self._runtime = Runtime.of(numbers.store, numbers.errors, settings)
         self._excluded = _compile(settings.excluded_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -124,6 +127,15 @@ class WebSocketObserveMiddleware:
         scope[SCOPE_KEY] = channel
         previous = enter_connection(channel)
         observation.hooks.call("started", channel)
+        if self.settings.probe == "auto":
+            channel.probe = attach(
+                channel,
+                receive,
+                send,
+                store=observation.store,
+                watcher=self._runtime,
+                errors=observation.errors,
+            )
         error = None
         try:
             if full:
@@ -165,26 +177,32 @@ class _Channel(Connection):
 
     async def send(self, message: Message) -> None:
         started = perf_counter()
+        if not self.sending:
+            self.sending_since = started
+        self.sending += 1
         try:
             await self._send(message)
         except BaseException as error:
-            self._refused(error)
+            self.sending -= 1
+            self._refused(error, started)
             raise
+        self.sending -= 1
         try:
             self.sent(message, started, perf_counter())
         except Exception as error:  # noqa: BLE001
             self._failed(error)
 
-    def _refused(self, error: BaseException) -> None:
+    def _refused(self, error: BaseException, started: float) -> None:
         try:
-            self.send_failed(error, perf_counter())
+            self.send_failed(error, started, perf_counter())
         except Exception as failure:  # noqa: BLE001
             self._failed(failure)
 
     def end(self, error: BaseException | None) -> None:
         """Finish the record when the application has returned or raised."""
         try:
-            if self.state is State.OPEN:
+            told = self.probe is not None and self.probe.tells_end
+            if self.state is State.OPEN and not told:
                 # What a server raises here means "nothing more".
                 with contextlib.suppress(Exception):
                     self._look_for_disconnect()

@@ -28,7 +28,16 @@ class Observation:
         SettingsError: A hook is none, or has a coroutine function for a method.
     """
 
-    __slots__ = ("_make_id", "_max_routes", "_route", "codes", "errors", "hooks", "store")
+    __slots__ = (
+        "__weakref__",
+        "_make_id",
+        "_max_routes",
+        "_route",
+        "codes",
+        "errors",
+        "hooks",
+        "store",
+    )
 
     def __init__(
         self,

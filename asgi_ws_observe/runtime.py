@@ -1,25 +1,25 @@
-"""The periodic look at the event loop.
-
-A timer, not a task: a loop that ends drops it silently, so it needs no lifespan to be stopped, and
-it never shows up among an application's own tasks.
-"""
+"""What is done again and again on the event loop: its lag, the look at connections, heartbeats."""
 
 from __future__ import annotations
 
 import asyncio
-from contextvars import Context
 from typing import Final
 
+from .heartbeats import Heartbeats
 from .hooks import OwnErrors
+from .looks import Looks
+from .probe import Probe
+from .settings import Settings
 from .store import Store
+from .timers import Timer
 
-__all__ = ["Runtime"]
+__all__ = ["LoopLag", "Runtime"]
 
 #: The largest lag is kept for this long, and up to twice as long, seconds.
 MAX_WINDOW: Final = 30.0
 
 
-class Runtime:
+class LoopLag:
     """Measures how late the event loop calls a timer.
 
     Args:
@@ -30,19 +30,71 @@ class Runtime:
 
     def __init__(self, store: Store, errors: OwnErrors, interval: float) -> None:
         self._store = store
-        self._errors = errors
         self._interval = interval
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._window_ends = 0.0
+        self._timer = Timer(errors, "the event loop's lag is measured no more")
+        self._due = self._window_ends = 0.0
         self._max = self._previous_max = 0.0
-        store.lag_max = self.lag_max
+        store.lag_max = self.maximum
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Measure on this event loop from now on."""
+        if self._interval:
+            self._timer.start(loop)
+            self._window_ends = loop.time() + MAX_WINDOW
+            self._schedule(loop.time())
+
+    def stop(self) -> None:
+        """Measure no more."""
+        self._timer.stop()
+
+    def maximum(self) -> float:
+        """Return the largest lag of the last 30 to 60 seconds, seconds."""
+        return max(self._max, self._previous_max)
+
+    def _schedule(self, now: float) -> None:
+        self._due = now + self._interval
+        self._timer.call_at(self._due, self._look)
+
+    def _look(self) -> None:
+        loop = self._timer.loop
+        assert loop is not None  # noqa: S101 - the timer runs
+        now = loop.time()
+        lag = max(0.0, now - self._due)
+        self._store.lag.observe(lag)
+        if now >= self._window_ends:
+            self._previous_max, self._max = self._max, 0.0
+            self._window_ends = now + MAX_WINDOW
+        self._max = max(self._max, lag)
+        self._schedule(now)
+
+
+class Runtime:
+    """The periodic work of one store; it watches the probes of its open connections.
+
+    Args:
+        store: Where the numbers go.
+        errors: Where failures go.
+        settings: How often, and what is slow.
+    """
+
+    def __init__(self, store: Store, errors: OwnErrors, settings: Settings) -> None:
+        self._looks = Looks(store, errors, settings)
+        self._heartbeats = Heartbeats(errors, settings)
+        self._parts = (
+            LoopLag(store, errors, settings.loop_lag_interval),
+            self._looks,
+            self._heartbeats,
+        )
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @classmethod
-    def of(cls, store: Store, errors: OwnErrors, interval: float) -> Runtime:
-        """Return the one of a store: two applications in one process look once."""
+    def of(cls, store: Store, errors: OwnErrors, settings: Settings) -> Runtime:
+        """Return the one of a store: two applications in one process look once.
+
+        The settings are those of the first.
+        """
         if store.runtime is None:
-            store.runtime = cls(store, errors, interval)
+            store.runtime = cls(store, errors, settings)
         runtime: Runtime = store.runtime
         return runtime
 
@@ -52,38 +104,23 @@ class Runtime:
             loop = asyncio.get_running_loop()
         except RuntimeError:  # another kind of event loop, such as trio's
             return
-        if self._interval and loop is not self._loop:
-            self.stop()
+        if loop is not self._loop:
             self._loop = loop
-            self._window_ends = loop.time() + MAX_WINDOW
-            self._schedule(loop)
+            for part in self._parts:
+                part.start(loop)
 
     def stop(self) -> None:
         """Stop; `start` starts it again."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._loop = self._timer = None
+        self._loop = None
+        for part in self._parts:
+            part.stop()
 
-    def lag_max(self) -> float:
-        """Return the largest lag of the last 30 to 60 seconds, seconds."""
-        return max(self._max, self._previous_max)
+    def add(self, probe: Probe) -> None:
+        """Watch an open connection."""
+        self._looks.add(probe)
+        self._heartbeats.add(probe)
 
-    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
-        due = loop.time() + self._interval
-        # An empty context, or the timer would keep the starting connection's span current for ever.
-        self._timer = loop.call_at(due, self._look, loop, due, context=Context())
-
-    def _look(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
-        try:
-            now = loop.time()
-            lag = max(0.0, now - due)
-            self._store.lag.observe(lag)
-            if now >= self._window_ends:
-                self._previous_max, self._max = self._max, 0.0
-                self._window_ends = now + MAX_WINDOW
-            self._max = max(self._max, lag)
-            self._schedule(loop)
-        except Exception as error:  # noqa: BLE001
-            self._errors.report("runtime", error, self, "the event loop's lag is measured no more")
-            self._interval = 0.0
-            self.stop()
+    def remove(self, probe: Probe) -> None:
+        """Watch a connection no more."""
+        self._looks.remove(probe)
+        self._heartbeats.remove(probe)

@@ -105,6 +105,40 @@ class Settings:
         Switch(),
         "Refuse handshakes above `max_connections` with status 503 instead of only showing them.",
     )
+    probe: str = _option(
+        "auto",
+        Choice("auto", "off"),
+        "`auto`: read off the server's own objects what ASGI does not carry: the true end of each "
+        "connection, heartbeats, write buffers, queues. `off`: only what ASGI tells.",
+    )
+    look_interval: float = _option(
+        5.0,
+        Number(0, whole=False, unit="seconds"),
+        "How often all open connections are looked at: write buffers, queues, bytes on the wire; "
+        "0 turns it off.",
+    )
+    slow_buffer_bytes: int = _option(
+        2**20,
+        Number(1),
+        "A connection with more unsent bytes than this counts in `ws_slow_connections`.",
+    )
+    heartbeat_interval: float | None = _option(
+        None,
+        Number(0.1, whole=False, unit="seconds", optional=True),
+        "Ping every connection this often where the server itself does not, or more rarely. "
+        "None: measure the server's own pings only.",
+    )
+    heartbeat_timeout: float = _option(
+        20.0,
+        Number(0.1, whole=False, unit="seconds"),
+        "A ping without an answer for this long counts in `ws_heartbeat_timeouts_total`.",
+    )
+    heartbeat_close: bool = _option(
+        False,
+        Switch(),
+        "End connections that are dead: one whose ping was not answered in time (close code "
+        "1011), and one that the server closes and that its client keeps from ending.",
+    )
     connection_span: str = _option(
         "nested",
         Choice("nested", "off"),

@@ -23,10 +23,12 @@ __all__ = [
     "RECEIVED",
     "SENT",
     "TABLE",
+    "Ending",
     "State",
     "Verdict",
     "judge_close",
     "judge_disconnect",
+    "judge_ending",
 ]
 
 
@@ -55,8 +57,9 @@ SENT: Final = {
     "websocket.http.response.start": "response_start",
     "websocket.http.response.body": "response_body",
 }
-#: Every event; ``end`` is the application's return or exception, ``unknown`` any other message.
-EVENT_NAMES: Final = (*RECEIVED.values(), *SENT.values(), "end", "unknown")
+#: Every event; ``end`` is the application's return or exception, ``lost`` the end of the TCP
+#: connection where a probe can tell, ``unknown`` any other message.
+EVENT_NAMES: Final = (*RECEIVED.values(), *SENT.values(), "end", "lost", "unknown")
 
 #: State -> event -> next state.
 TABLE: Final[dict[State, dict[str, State]]] = {
@@ -67,6 +70,7 @@ TABLE: Final[dict[State, dict[str, State]]] = {
         "response_start": State.DENIED,
         # The client left, or gave up waiting, before an answer.
         "disconnect": State.REJECTED,
+        "lost": State.REJECTED,
         # The application never answered; servers answer 500.
         "end": State.REJECTED,
     },
@@ -75,6 +79,8 @@ TABLE: Final[dict[State, dict[str, State]]] = {
         "send": State.OPEN,
         "close": State.CLOSING,
         "disconnect": State.CLOSING,
+        # The application learns of it later, or never.
+        "lost": State.CLOSING,
         "end": State.CLOSED,
     },
     State.CLOSING: {
@@ -84,17 +90,21 @@ TABLE: Final[dict[State, dict[str, State]]] = {
         "disconnect": State.CLOSING,
         # An application that closes in a `finally`, whoever closed first.
         "close": State.CLOSING,
+        "lost": State.CLOSING,
         "end": State.CLOSED,
     },
-    State.CLOSED: {},
+    # The server closes what the application left open; the TCP connection ends last.
+    State.CLOSED: {"lost": State.CLOSED},
     State.REJECTED: {
         # uvicorn follows up with 1006.
         "disconnect": State.REJECTED,
+        "lost": State.REJECTED,
         "end": State.REJECTED,
     },
     State.DENIED: {
         "response_body": State.DENIED,
         "disconnect": State.DENIED,
+        "lost": State.DENIED,
         "end": State.DENIED,
     },
 }
@@ -114,6 +124,58 @@ class Verdict(NamedTuple):
     text: str
     closed_by: str
     reason: str
+
+
+class Ending(NamedTuple):
+    """What a probe saw of a connection's end, below ASGI.
+
+    Attributes:
+        received: Code and reason of the peer's close frame; 1005 for one without a code.
+        sent: Code and reason of the server's close frame.
+        received_first: Whether the peer's came before the server's.
+        cause: What the server itself gave as the cause, one of
+            `asgi_ws_observe.close_codes.REASONS`; empty where it gave none.
+        lost_by: ``tcp_reset`` or ``eof`` where the peer ended the TCP connection, ``unknown`` where
+            the network failed in another way, else empty.
+    """
+
+    received: tuple[int, str] | None = None
+    sent: tuple[int, str] | None = None
+    received_first: bool = False
+    cause: str = ""
+    lost_by: str = ""
+
+
+def judge_ending(ending: Ending, known: Verdict | None) -> Verdict:
+    """Return how a connection ended by what its probe saw.
+
+    The first close frame decides. A ping that was not answered is the network's doing, though the
+    server sends a close frame after it. Where there was no frame, the first end of the TCP
+    connection decides, and then what the application did.
+
+    Args:
+        ending: What the probe saw.
+        known: What the application was told or did, `None` where it still runs.
+    """
+    received, sent, first, cause, lost_by = ending
+    if received is not None and (first or (sent is None and not cause)):
+        code, text = received
+        return Verdict(code, safe_text(text, 123), "client", CloseCodes.reason(code))
+    if cause == "ping_timeout":
+        return Verdict(NO_CLOSE_FRAME, "", "network", cause)
+    if sent is not None:
+        code, text = sent
+        # Some servers send a close frame when the application has ended without one.
+        own = known is not None and known.closed_by == "server" and known.code == NO_CLOSE_FRAME
+        reason = cause or (known.reason if known and own else CloseCodes.reason(code))
+        return Verdict(code, safe_text(text, 123), "server", reason)
+    if cause:
+        return Verdict(NO_CLOSE_FRAME, "", "server", cause)
+    if lost_by:
+        return Verdict(NO_CLOSE_FRAME, "", "network", lost_by)
+    if known is not None and known.closed_by == "server":
+        return Verdict(NO_CLOSE_FRAME, "", "server", known.reason)
+    return Verdict(NO_CLOSE_FRAME, "", "server", "unknown")
 
 
 def judge_disconnect(message: Mapping[str, Any]) -> Verdict:

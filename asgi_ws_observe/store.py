@@ -10,11 +10,12 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from .labels import MAX_ROUTES, OTHER, UNMATCHED, LabelLimiter, safe_text
 
 __all__ = [
+    "BUFFER_BOUNDS",
     "CONNECTION_BOUNDS",
     "DURATION_BOUNDS",
     "ERROR_PARTS",
@@ -22,10 +23,13 @@ __all__ = [
     "HANDSHAKE_FAILURES",
     "LAG_BOUNDS",
     "MAX_ERROR_TYPES",
+    "RTT_BOUNDS",
     "SEND_BOUNDS",
     "SIZE_BOUNDS",
+    "TRANSPORTS",
     "Buckets",
     "Exemplar",
+    "Look",
     "RouteNumbers",
     "Store",
 ]
@@ -46,17 +50,28 @@ CONNECTION_BOUNDS: Final = (
 )
 #: Message size, bytes: powers of 4 up to 16 MiB, uvicorn's default ``ws_max_size``.
 SIZE_BOUNDS: Final = tuple(4**power for power in range(3, 13))
+#: Round trips, seconds: 20 s is uvicorn's ping timeout.
+RTT_BOUNDS: Final = (*DURATION_BOUNDS[1:2], *DURATION_BOUNDS[3:], 20.0)
+#: Write buffer, bytes: 64 KiB is where asyncio's transports make `send()` wait.
+BUFFER_BOUNDS: Final = (0.0, 2.0**14, 2.0**18, 2.0**20, 2.0**23)
 #: Event loop lag, seconds.
 LAG_BOUNDS: Final = DURATION_BOUNDS[1:]
 
 #: Every value of the label ``reason`` of a handshake that was not accepted.
 HANDSHAKE_FAILURES: Final = (
     *("rejected", "denied", "not_found", "limit", "error", "abandoned", "cancelled"),
+    # Seen only by the opt-in class of `asgi_ws_observe.transports.uvicorn`.
+    "bad_request",
 )
 #: Every value of the label ``part`` of the library's own errors.
 ERROR_PARTS: Final = (
     *("record", "tracing", "logs", "hook", "connection_id", "route"),
-    *("metrics_auth", "collector", "runtime"),
+    *("metrics_auth", "collector", "runtime", "probe"),
+)
+#: Every kind of server that `asgi_ws_observe.transports` knows.
+TRANSPORTS: Final = (
+    *("uvicorn-websockets-sansio", "uvicorn-wsproto", "uvicorn-websockets"),
+    *("hypercorn", "daphne", "granian", "unknown"),
 )
 #: Distinct values of the label ``type`` of errors, ``other`` not counted.
 MAX_ERROR_TYPES: Final = 20
@@ -71,6 +86,9 @@ _ZERO_CLOSES: Final = (
     ("1001", "client", "going_away"),
     ("1005", "client", "normal"),
     ("1006", "network", "unknown"),
+    ("1006", "network", "tcp_reset"),
+    ("1006", "network", "eof"),
+    ("1006", "network", "ping_timeout"),
     ("1006", "server", "handler_error"),
     ("1011", "server", "handler_error"),
     ("1012", "server", "server_shutdown"),
@@ -101,22 +119,39 @@ class Buckets:
         self.sum += value
 
 
+class Look(NamedTuple):
+    """What the last look at all open connections of a route found.
+
+    A number is `None` where no server gave it.
+
+    Attributes:
+        buffer: Bytes in all write buffers.
+        buffer_max: Bytes in the fullest one.
+        slow: Connections whose write buffer is above `Settings.slow_buffer_bytes`.
+        queue_in: Messages that servers have and the application has not.
+        queue_in_max: The same of the connection with the most.
+        queue_out: ``send()`` calls that have not returned.
+        queue_out_max: The same of the connection with the most.
+        waiting_max: How long the longest of them has waited, seconds.
+    """
+
+    buffer: int | None = None
+    buffer_max: int | None = None
+    slow: int | None = None
+    queue_in: int | None = None
+    queue_in_max: int | None = None
+    queue_out: int = 0
+    queue_out_max: int = 0
+    waiting_max: float = 0.0
+
+
 class RouteNumbers:
     """The numbers of one route."""
 
     __slots__ = (
-        "active",
-        "closes",
-        "connects",
-        "duration",
-        "errors",
-        "failures",
-        "handler",
-        "handshake",
-        "label",
-        "send",
-        "size_in",
-        "size_out",
+        *("active", "buffer", "closes", "connects", "duration", "errors", "failures", "handler"),
+        *("handshake", "heartbeat_timeouts", "label", "look", "rtt", "rtt_paused", "send"),
+        *("size_in", "size_out", "tcp_rtt", "wire_in", "wire_out"),
     )
 
     def __init__(self, label: str) -> None:
@@ -133,6 +168,13 @@ class RouteNumbers:
         # The number of messages and of bytes are the counts and the sum of their sizes.
         self.size_in = Buckets(SIZE_BOUNDS)
         self.size_out = Buckets(SIZE_BOUNDS)
+        # What probes see, and the last look at all open connections.
+        self.rtt = Buckets(RTT_BOUNDS)
+        self.rtt_paused = Buckets(RTT_BOUNDS)
+        self.tcp_rtt = Buckets(RTT_BOUNDS)
+        self.buffer = Buckets(BUFFER_BOUNDS)
+        self.heartbeat_timeouts = self.wire_in = self.wire_out = 0
+        self.look = Look()
 
 
 class Store:
@@ -143,6 +185,9 @@ class Store:
         live: Connections in their handshake or open.
         limit: The configured capacity, `None` where there is none.
         node: The constant label ``node``, `None` where there is none.
+        transports: The kinds of servers that connections came from.
+        tcp_connections: This process's own TCP connections by state; `None` until they were
+            counted, and where they cannot be.
         lag: The event loop's lag.
         lag_max: Returns the largest lag of the last minute, seconds.
         runtime: The periodic look of this store, of `asgi_ws_observe.runtime`.
@@ -157,6 +202,8 @@ class Store:
         self.live = 0
         self.limit: int | None = None
         self.node: str | None = None
+        self.transports: dict[str, None] = {}
+        self.tcp_connections: dict[str, int] | None = None
         self.lag = Buckets(LAG_BOUNDS)
         self.lag_max: Callable[[], float] = float
         self.runtime: Any = None

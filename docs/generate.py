@@ -15,6 +15,8 @@ from asgi_ws_observe.metrics.catalogue import CATALOGUE, LABELS, Instrument
 from asgi_ws_observe.settings import settings_table
 from asgi_ws_observe.states import EVENT_NAMES, TABLE
 from asgi_ws_observe.tracing.attributes import SPAN_ATTRIBUTES
+from tests.servers.gives import GIVES, gives
+from tests.servers.matrix import ENDINGS, HANDSHAKES, ending, handshake
 
 REFERENCE: Final = Path(__file__).parent / "reference"
 NOTE: Final = "<!-- Written by `python -m docs.generate` from the code; change it there. -->\n"
@@ -92,8 +94,8 @@ id is never a label: those are in spans and log lines.
 
 `code` is what the peer's close frame said, or ours if we closed first; 1005 for a close frame
 without a code, 1006 where no close frame came. `closed_by` is `client`, `server`, `network`, or
-`unknown` where ASGI does not tell (1002, 1007 and 1009 can be the client's word or the server's
-finding). The class of a code is the connection's outcome in spans and log lines:
+`unknown` where the server hides it: [which and when](servers.md). The class of a code is the
+connection's outcome in spans and log lines:
 
 {table(("code", "class", "reason"), close_rows())}
 An exception that leaves the application is `code="1006"`, `closed_by="server"`,
@@ -101,7 +103,9 @@ An exception that leaves the application is `code="1006"`, `closed_by="server"`,
 shows 1006. An application that returns without closing is the same with `reason="no_close"`. A
 client's leaving that surfaces as an uncaught `WebSocketDisconnect` is no error.
 
-What a server reports as 1005 without a reason (uvicorn, for a lost connection) is counted as 1006.
+Where no probe sees the end (an unknown server, `Settings(probe="off")`), it is what ASGI tells:
+1005 without a reason, which is uvicorn's word for a lost connection, is counted as 1006, and 1002,
+1007 and 1009 can be the client's word or the server's finding, so `closed_by` is `unknown`.
 
 ## States and events
 
@@ -144,7 +148,7 @@ SPANS: Final = (
         "`ws.upgrade {route}`",
         "SERVER",
         "with the handshake",
-        "when the application is done with the connection",
+        "when the connection is over",
         "the span that is current, else the upgrade's `traceparent`",
     ),
     (
@@ -205,11 +209,92 @@ No line has the query string or a header, and control characters are escaped.
 {sections}"""
 
 
+#: The columns of the page of servers.
+SERVERS: Final = {
+    "uvicorn/websockets-sansio": "uvicorn, websockets-sansio",
+    "uvicorn/wsproto": "uvicorn, wsproto",
+    "uvicorn/websockets": "uvicorn, websockets",
+    "hypercorn": "hypercorn",
+    "daphne": "daphne",
+    "granian": "granian",
+}
+
+
+def servers_page() -> str:
+    """Return the page of servers."""
+    endings = [
+        (scenario, *(_ending(scenario, server) for server in SERVERS)) for scenario in ENDINGS
+    ]
+    handshakes = [
+        (scenario, *(_handshake(scenario, server) for server in SERVERS)) for scenario in HANDSHAKES
+    ]
+    given = [
+        (what, *("yes" if gives(what, server) else "no" for server in SERVERS)) for what in GIVES
+    ]
+    head = tuple(SERVERS.values())
+    return f"""{NOTE}
+# Servers
+
+What is recorded on each server. Every cell is a test with a real server and a client that chooses
+every byte: on uvicorn 0.54 with asyncio and with uvloop, hypercorn 0.18, daphne 4.2 and granian
+2.8. uvicorn 0.30 and 0.40 are tested as well. `--ws auto` of uvicorn is `websockets-sansio` since
+0.50.
+
+The server's object of a connection is found when the connection begins, by the names of its
+classes, also behind other middlewares. A server that is not in these tables gives what ASGI tells:
+`ws_observe_info{{transport="unknown"}}` says so, and a line in the log.
+
+## How a connection ends
+
+Code, author and cause in `ws_closes_total`, the span and the log line. The code is what the peer's
+close frame said, or ours if we closed first; 1005 for a close frame without a code, 1006 where no
+close frame was on the wire. A dash: the server has no such thing. "stays open": the server does not
+end the connection, or tells nobody.
+
+{table(("what happens", *head), endings)}
+## How a handshake fails
+
+The status that the client sees, and the cause in `ws_handshake_failures_total`. Without a cause it
+is not counted, since the server calls no application; uvicorn with
+`--ws asgi_ws_observe.transports.uvicorn:Auto` counts it as `bad_request`.
+
+{table(("what happens", *head), handshakes)}
+## What else is given
+
+{table(("what", *head), given)}
+- uvicorn before 0.44 (wsproto: before 0.50) sends no pings of its own; ours are measured there too.
+- Over TLS the socket is closed before the end is told, so bytes on the wire are those of the last
+  look.
+- `ws_tcp_connections`, the kernel's part of the write buffer, bytes on the wire and the kernel's
+  round trip need Linux. Elsewhere they are absent.
+- granian's object is opaque: the kernel is asked by the connection's addresses, which a proxy's
+  headers must not have replaced.
+- Over HTTP/2 (hypercorn) a connection shares its TCP connection, so nothing of that is told of it.
+"""
+
+
+def _ending(scenario: str, server: str) -> str:
+    found = ending(scenario, server)
+    if found is None:
+        return "-"
+    code, author, reason = found
+    return f"{code} {author}, {reason}" if code else "stays open"
+
+
+def _handshake(scenario: str, server: str) -> str:
+    found = handshake(scenario, server)
+    if found is None:
+        return "-"
+    status, reason = found
+    return " ".join([str(status) if status else "no answer", reason]).strip()
+
+
 PAGES: Final = {
     "settings.md": settings_page,
     "metrics.md": metrics_page,
     "spans.md": spans_page,
     "logs.md": logs_page,
+    "servers.md": servers_page,
 }
 
 

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from starlette.websockets import WebSocketDisconnect
 
 from asgi_ws_observe.close_codes import CLOSE_CLASSES, REASONS
-from asgi_ws_observe.states import EVENT_NAMES, State
+from asgi_ws_observe.states import EVENT_NAMES, Ending, State
 from asgi_ws_observe.store import HANDSHAKE_FAILURES
 from tests.support import ACCEPT, CONNECT
 from tests.test_connection import Life
 from tests.test_connection_orders import BODY, BROKEN, CANCELLED, DENY, Group, Witness
+from tests.test_probe import Seen
+from tests.test_states import ENDINGS
 
 TYPES = ("connect", "receive", "disconnect", "accept", "send", "close", "strange")
 MESSAGES = st.fixed_dictionaries(
@@ -32,6 +34,15 @@ MESSAGES = st.fixed_dictionaries(
     },
 )
 ERRORS = st.sampled_from([BROKEN, CANCELLED, OSError(), WebSocketDisconnect(1006), Group("", ())])
+# What only a probe tells: the end, perhaps more than once, and what it sees until then.
+SIGHTS = st.one_of(
+    st.tuples(st.just("lost"), ENDINGS),
+    st.tuples(st.just("lost"), ENDINGS),
+    st.tuples(st.just("see"), st.none() | ENDINGS),
+    st.tuples(st.just("abort"), st.booleans()),
+    st.tuples(st.just("heartbeat"), st.sampled_from([(0.1, 0.0), (3.0, 2.9), None])),
+    st.tuples(st.just("wired"), st.integers(0, 2**40)),
+)
 EVENTS = st.one_of(
     st.tuples(st.sampled_from(["received", "sent"]), MESSAGES),
     st.tuples(st.just("send_failed"), ERRORS),
@@ -48,8 +59,30 @@ def tell(life: Life, event: str, value: Any) -> None:
         life.send(value, 0.5)
     elif event == "handled":
         life.connection.handled(life.now)
+    elif event == "send_failed":
+        life.refuse(value, 0.5)
+    elif isinstance(life, Seen) and event in ("lost", "see", "abort", "heartbeat", "wired"):
+        see(life, event, value)
     else:
         getattr(life.connection, event)(value, life.now)
+
+
+def see(life: Seen, event: str, value: Any) -> None:
+    """Let the probe see something, as far as there can be anything to see."""
+    connection = life.connection
+    if event == "lost":
+        life.lose(value)
+    elif event == "see":
+        life.probe.seen = value
+    elif event == "abort":
+        life.probe.can_abort = value
+        assert value == connection.abort()
+    elif connection.outcome and event == "wired":
+        connection.wired(connection.wire_in + value, connection.wire_out, 0.1)
+    elif connection.outcome and value is None:
+        connection.heartbeat_missed()
+    elif connection.outcome:
+        connection.heartbeat(*value)
 
 
 def check(life: Life, witness: Witness) -> None:
@@ -72,6 +105,18 @@ def check(life: Life, witness: Witness) -> None:
     assert connection.bytes_out == sum(each.size_out.sum for each in life.store.routes.values())
 
 
+def check_end(life: Life, witness: Witness) -> None:
+    """Check what holds when the connection and the application have ended."""
+    for event in ("closed", "returned", "ended"):
+        assert 1 == witness.events.count(event)
+    assert "ended" == witness.events[-1]
+    connection = life.connection
+    assert witness.outcome == connection.outcome
+    assert witness.close == (connection.close_code, connection.closed_by, connection.reason)
+    assert {0} == {life.store.live, *(each.active for each in life.store.routes.values())}
+    assert {0} == set(life.store.own_errors.values())
+
+
 @settings(max_examples=1000, deadline=None)
 @given(
     beginning=BEGINNINGS,
@@ -92,8 +137,33 @@ def test_any_life_ends_once_and_leaves_nothing_behind(
         tell(life, *event)
         check(life, witness)
 
-    assert (1, 1) == (witness.events.count("closed"), witness.events.count("ended"))
-    assert "ended" == witness.events[-1]
-    assert witness.outcome == life.connection.outcome
-    assert {0} == {life.store.live, *(each.active for each in life.store.routes.values())}
-    assert {0} == set(life.store.own_errors.values())
+    check_end(life, witness)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(
+    beginning=BEGINNINGS,
+    events=st.lists(EVENTS | SIGHTS, max_size=15),
+    error=st.none() | ERRORS,
+    later=st.lists(EVENTS | SIGHTS, max_size=6),
+    ending=ENDINGS,
+    after=st.lists(EVENTS | SIGHTS, max_size=4),
+)
+def test_any_life_that_is_seen_ends_once_and_leaves_nothing_behind(
+    beginning: list[tuple[str, Any]],
+    events: list[tuple[str, Any]],
+    error: BaseException | None,
+    later: list[tuple[str, Any]],
+    ending: Ending,
+    after: list[tuple[str, Any]],
+) -> None:
+    """The application's return, the end of the TCP connection and all the rest in any order."""
+    witness = Witness()
+    life = Seen(hooks=(witness,))
+    for event in (*beginning, *events, ("ended", error), *later, ("lost", ending), *after):
+        tell(life, *event)
+        check(life, witness)
+
+    check_end(life, witness)
+    assert [] == life.watch.probes
+    assert life.connection.wire_in == sum(each.wire_in for each in life.store.routes.values())

@@ -14,7 +14,7 @@ from starlette.websockets import WebSocketDisconnect
 from asgi_ws_observe import Connection, ConnectionHook
 from asgi_ws_observe.states import State
 from tests.support import ACCEPT, CONNECT, disconnect, scope, text
-from tests.test_connection import Life
+from tests.test_connection import AnyLife, Life
 
 SEND: dict[str, Any] = {"type": "websocket.send", "text": "abc"}
 CLOSE: dict[str, Any] = {"type": "websocket.close"}
@@ -30,6 +30,7 @@ class Witness(ConnectionHook):
     def __init__(self) -> None:
         self.events: list[str] = []
         self.outcome = ""
+        self.close: tuple[Any, ...] = ()
 
     def opened(self, connection: Connection) -> None:
         self.events.append("opened")
@@ -39,13 +40,17 @@ class Witness(ConnectionHook):
 
     def closed(self, connection: Connection) -> None:
         self.outcome = connection.outcome
+        self.close = (connection.close_code, connection.closed_by, connection.reason)
         self.events.append("closed")
+
+    def returned(self, connection: Connection) -> None:
+        self.events.append("returned")
 
     def ended(self, connection: Connection) -> None:
         self.events.append("ended")
 
 
-def live(life: Life, *messages: dict[str, Any]) -> Life:
+def live(life: AnyLife, *messages: dict[str, Any]) -> AnyLife:
     """Let messages pass, each in the direction that its type tells."""
     for message in messages:
         kind = message["type"].removeprefix("websocket.")
@@ -110,7 +115,7 @@ def test_accepted_connection_is_closed(
     life.end()
 
     assert expected == close_of(life)
-    assert ["opened", "closed", "ended"] == witness.events
+    assert ["opened", "closed", "returned", "ended"] == witness.events
     assert State.CLOSED is life.connection.state
     assert {} == life.numbers.errors
 
@@ -153,8 +158,8 @@ def test_handshake_fails(
 
     raised = [type(error).__name__] if error is BROKEN else []
     assert expected == failure_of(life)
-    assert sorted([*raised, "closed", "ended"]) == sorted(witness.events)
-    assert "ended" == witness.events[-1]
+    assert sorted([*raised, "closed", "returned", "ended"]) == sorted(witness.events)
+    assert ["returned", "ended"] == witness.events[-2:]
     assert dict.fromkeys(raised, 1) == life.numbers.errors
 
 

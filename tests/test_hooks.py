@@ -53,6 +53,9 @@ class Everything(ConnectionHook):
     def closed(self, connection: Connection) -> None:
         self._note("closed")
 
+    def returned(self, connection: Connection) -> None:
+        self._note("returned")
+
     def ended(self, connection: Connection) -> None:
         self._note("ended")
 

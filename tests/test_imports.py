@@ -18,15 +18,42 @@ ROOT = Path(str(asgi_ws_observe.__file__)).parent
 
 #: Lowest first. A name stands for the module or package itself; ``name.*`` for all that is in it.
 LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
-    ("pure", frozenset({"close_codes", "labels", "settings", "options", "exceptions"})),
-    ("record", frozenset({"states", "store", "hooks", "observation", "connection", "current"})),
+    (
+        "pure",
+        frozenset(
+            {
+                *("close_codes", "labels", "settings", "options", "exceptions"),
+                # What the system says about sockets.
+                *("kernel", "netlink", "sockets"),
+            }
+        ),
+    ),
+    (
+        "record",
+        frozenset(
+            {
+                *("states", "store", "hooks", "observation", "probe", "traffic", "connection"),
+                "current",
+            }
+        ),
+    ),
     (
         "readers",
         frozenset(
             {"metrics", "metrics.catalogue", "metrics.prometheus", "tracing", "tracing.*", "logs"}
         ),
     ),
-    ("shell", frozenset({"middleware", "runtime", "metrics.endpoint", "application"})),
+    # How the shell reads a server; it knows the record only.
+    ("transports", frozenset({"transports", "transports.*"})),
+    (
+        "shell",
+        frozenset(
+            {
+                *("middleware", "runtime", "timers", "looks", "heartbeats", "metrics.endpoint"),
+                "application",
+            }
+        ),
+    ),
     # What users import: it names the layers below and adds nothing.
     ("package", frozenset({""})),
     (
@@ -34,7 +61,7 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
         frozenset(
             name
             for edge in (
-                *("transports", "fanout", "socketio", "client", "console"),
+                *("fanout", "socketio", "client", "console"),
                 *("operations", "cli", "__main__"),
             )
             for name in (edge, f"{edge}.*")
@@ -45,8 +72,12 @@ RANKS = {name: rank for rank, (name, _) in enumerate(LAYERS)}
 
 #: What `import asgi_ws_observe` must not load.
 OPTIONAL = (
-    *("fastapi", "uvicorn", "websockets", "redis", "nats", "socketio", "opentelemetry.sdk"),
+    *("fastapi", "redis", "nats", "socketio", "opentelemetry.sdk"),
     *("opentelemetry.exporter", "click", "rich", "httpx", "structlog"),
+)
+#: What it must not even look for: a server is known by names only.
+SERVERS = (
+    *("uvicorn", "websockets", "wsproto", "hypercorn", "daphne", "granian", "twisted", "autobahn"),
 )
 
 
@@ -136,6 +167,8 @@ def offences(module: str, targets: set[str]) -> list[str]:
             found.append(f"{module} ({own}) imports {target or PACKAGE} ({layer}), which is above")
         elif own == layer == "readers" and reader_of(module) != reader_of(target):
             found.append(f"{module} imports {target}: readers never import each other")
+        elif own == "transports" and layer == "readers":
+            found.append(f"{module} imports {target}: transports know the record only")
     return found
 
 
@@ -226,6 +259,31 @@ def test_imports_of_a_package_are_found() -> None:
             "tracing.spans imports metrics.prometheus: readers never import each other",
         ),
         (
+            "connection",
+            "transports",
+            "connection (record) imports transports (transports), which is above",
+        ),
+        (
+            "logs",
+            "transports.base",
+            "logs (readers) imports transports.base (transports), which is above",
+        ),
+        (
+            "transports.base",
+            "looks",
+            "transports.base (transports) imports looks (shell), which is above",
+        ),
+        (
+            "transports.uvicorn",
+            "",
+            "transports.uvicorn (transports) imports asgi_ws_observe (package), which is above",
+        ),
+        (
+            "transports",
+            "logs",
+            "transports imports logs: transports know the record only",
+        ),
+        (
             "logs",
             "novel",
             "novel has no layer: add it to LAYERS in tests/test_imports.py",
@@ -247,7 +305,11 @@ def test_forbidden_import_is_named(module: str, target: str, expected: str) -> N
         ("metrics.endpoint", "metrics.prometheus"),
         ("", "application"),
         ("cli", "operations.signals"),
-        ("transports.uvicorn", ""),
+        ("fanout.redis", ""),
+        ("transports.uvicorn", "connection"),
+        ("transports.uvicorn", "transports.base"),
+        ("transports.granian", "sockets"),
+        ("middleware", "transports"),
     ],
 )
 def test_allowed_import_passes(module: str, target: str) -> None:
@@ -260,6 +322,27 @@ def test_import_loads_nothing_optional() -> None:
     program = (
         "import json, sys, asgi_ws_observe\n"
         f"print(json.dumps([name for name in {OPTIONAL!r} if name in sys.modules]))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert [] == json.loads(run.stdout)
+
+
+def test_import_looks_for_no_server() -> None:
+    """Neither does any module of the package, whether a server is installed or not."""
+    names = [f"{PACKAGE}.{each}".rstrip(".") for each in modules() if each != "__main__"]
+    program = (
+        "import importlib, json, sys\n"
+        "class Search:\n"
+        "    found = []\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.partition('.')[0] in {SERVERS!r}:\n"
+        "            self.found.append(name)\n"
+        "sys.meta_path.insert(0, Search())\n"
+        f"for name in {names!r}:\n"
+        "    importlib.import_module(name)\n"
+        "print(json.dumps(Search.found))"
     )
     run = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60

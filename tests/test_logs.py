@@ -20,6 +20,7 @@ from asgi_ws_observe import Connection, JSONFormatter, Settings
 from asgi_ws_observe.hooks import OwnErrors
 from asgi_ws_observe.logs import LOG_FIELDS, ConnectionLog, log_to_stderr_if_unconfigured
 from asgi_ws_observe.observation import Observation
+from asgi_ws_observe.states import Ending
 from asgi_ws_observe.store import Store
 from tests.support import ACCEPT, CONNECT, disconnect, scope, text
 
@@ -71,6 +72,7 @@ def run(
     error: BaseException | None = None,
     given: dict[str, Any] | None = None,
     fields: dict[str, Any] | None = None,
+    seen: dict[str, Any] | None = None,
     **settings: Any,
 ) -> Store:
     """Let a connection live that is logged; time passes between the handshake and the rest."""
@@ -82,6 +84,8 @@ def run(
     observation.hooks.call("started", connection)
     for name, value in (fields or {}).items():
         connection.set(name, value)
+    for name, value in (seen or {}).items():
+        setattr(connection, name, value)
     for now, message in enumerate(messages, 2):
         if message["type"] in ("websocket.connect", "websocket.receive", "websocket.disconnect"):
             connection.received(message, float(now))
@@ -222,9 +226,65 @@ def test_fields_of_the_application_are_in_its_lines(lines: Lines) -> None:
     assert 0 == store.own_errors["logs"]
 
 
+#: Attribute of the record -> what a probe has seen.
+SEEN: dict[str, Any] = {"wire_in": 900, "wire_out": 80, "compression": "permessage-deflate"}
+SEEN |= {"heartbeat_rtt": 0.0123456789, "write_buffer": 7}
+#: Their fields.
+BELOW = {"wire_bytes_in", "wire_bytes_out", "compression", "heartbeat_rtt", "write_buffer_bytes"}
+
+
+def test_line_of_a_close_has_what_was_seen_below_asgi(lines: Lines) -> None:
+    """Times to the microsecond; the line of the opening has nothing of it."""
+    run(CONNECT, ACCEPT, disconnect(), seen=SEEN)
+
+    (line,) = lines.named("ws_close")
+    expected = {"wire_bytes_in": 900, "wire_bytes_out": 80, "compression": "permessage-deflate"}
+    expected |= {"heartbeat_rtt": 0.012346, "write_buffer_bytes": 7}
+    assert expected == {name: line[name] for name in BELOW}
+    assert [set()] == [BELOW & set(each) for each in lines.named("ws_open")]
+
+
+def test_line_of_a_close_says_that_there_is_nothing_to_see(lines: Lines) -> None:
+    """An empty write buffer is a number, and no compression a fact."""
+    run(CONNECT, ACCEPT, disconnect(), seen={"compression": "", "write_buffer": 0})
+
+    (line,) = lines.named("ws_close")
+    assert {"compression": "none", "write_buffer_bytes": 0} == {
+        name: line[name] for name in BELOW & set(line)
+    }
+
+
+@pytest.mark.parametrize("answer", [ACCEPT, {"type": "websocket.close"}])
+def test_line_of_a_close_leaves_out_what_was_not_seen(lines: Lines, answer: dict[str, Any]) -> None:
+    """Where no probe tells, a line is as it was; and a failed handshake was never open."""
+    failed = answer is not ACCEPT
+    run(CONNECT, answer, seen=SEEN if failed else None)
+
+    assert [set()] == [BELOW & set(each) for each in lines.named("ws_close")]
+
+
+def test_line_of_a_close_comes_when_the_connection_is_lost(lines: Lines) -> None:
+    """The application may go on for long; what it takes then is in no line."""
+    settings, store = Settings(log_handler="off"), Store()
+    hooks = [ConnectionLog(settings)]
+    connection = Connection(Observation(settings, store, hooks, OwnErrors(store)), scope(), 1.0)
+    connection.sent(ACCEPT, 2.0, 2.0)
+    connection.received(text("a"), 3.0)
+    connection.lost(Ending(lost_by="tcp_reset"), 4.0)
+    connection.received(text("late"), 5.0)
+    connection.ended(None, 6.0)
+
+    (line,) = lines.named("ws_close")
+    assert (1006, "tcp_reset", 2.0, 1) == (
+        *(line["code"], line["reason"], line["duration"], line["messages_in"]),
+    )
+
+
 def test_every_field_of_a_line_is_in_the_table(lines: Lines) -> None:
     """The reference page is made of it."""
-    run(CONNECT, ACCEPT, text("a"), disconnect(4000, "bye"), error=ValueError(), node="a")
+    run(
+        CONNECT, ACCEPT, text("a"), disconnect(4000, "bye"), error=ValueError(), node="a", seen=SEEN
+    )
 
     for record in lines.records:
         line = json.loads(JSONFormatter().format(record))

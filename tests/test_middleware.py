@@ -20,6 +20,7 @@ from asgi_ws_observe import (
     current_message,
 )
 from asgi_ws_observe.metrics.prometheus import numbers_of
+from asgi_ws_observe.probe import Probe
 from tests.support import (
     ACCEPT,
     CONNECT,
@@ -122,7 +123,7 @@ async def test_lifespan_starts_and_stops_the_periodic_work(registry: CollectorRe
     assert ["lifespan.startup.complete", "lifespan.shutdown.complete"] == [
         each["type"] for each in server.sent
     ]
-    assert middleware._runtime._timer is None
+    assert middleware._runtime._loop is None
 
 
 async def test_without_lifespan_the_first_websocket_starts_the_periodic_work(
@@ -406,3 +407,85 @@ async def test_connection_span_off(registry: CollectorRegistry, spans: Spans) ->
     )
     await run(middleware, CONNECT, text("a"), disconnect())
     assert [] == spans.all()
+
+
+@pytest.mark.parametrize(("probe", "kinds"), [("auto", ["unknown"]), ("off", [])])
+async def test_probe_setting_decides_whether_the_server_is_looked_for(
+    probe: str, kinds: list[str], registry: CollectorRegistry
+) -> None:
+    """With `off` no kind of server is noted, not even an unknown one."""
+    settings = Settings(probe=probe, log_handler="off")
+    middleware = WebSocketObserveMiddleware(accepting, registry=registry, settings=settings)
+    await run(middleware)
+    assert kinds == list(numbers_of(registry).store.transports)
+    assert 1 == total(registry, "ws_closes_total", code="1000")
+
+
+async def test_sends_that_wait_are_counted_with_the_first_ones_time(
+    registry: CollectorRegistry, settings: Settings
+) -> None:
+    """Those that return or fail count no more."""
+    go_on, refused = asyncio.Event(), asyncio.Event()
+    seen: list[Any] = []
+
+    async def slow(message: Any) -> None:
+        if "text" in message:
+            await (refused if message["text"] == "refused" else go_on).wait()
+            if message["text"] == "refused":
+                raise ConnectionError
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        connection: Any = current_connection()
+        await send(ACCEPT)
+        first = asyncio.create_task(send({"type": "websocket.send", "text": "taken"}))
+        await until(lambda: connection.sending)
+        since = connection.sending_since
+        second = asyncio.create_task(send({"type": "websocket.send", "text": "refused"}))
+        await until(lambda: connection.sending == 2)
+        seen.append(since == connection.sending_since)
+        refused.set()
+        seen.append(type((await asyncio.gather(second, return_exceptions=True))[0]))
+        seen.append(connection.sending)
+        go_on.set()
+        await first
+        seen.append(connection.sending)
+
+    middleware = WebSocketObserveMiddleware(app, registry=registry, settings=settings)
+    await middleware(scope(), Server([CONNECT]).receive, slow)
+    assert [True, ConnectionError, 1, 0] == seen
+
+
+class TellsEnd(Probe):
+    """A probe that will tell the end of the connection."""
+
+    tells_end = True
+
+
+@pytest.mark.parametrize(("kind", "asked"), [(Probe, 1), (TellsEnd, 0)])
+async def test_disconnect_is_not_looked_for_where_the_probe_tells_the_end(
+    kind: Any,
+    asked: int,
+    registry: CollectorRegistry,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The server's `receive` is the application's alone then, and the connection goes on."""
+    calls = 0
+
+    async def receive() -> Any:
+        nonlocal calls
+        calls += 1
+        return disconnect(4000)
+
+    async def app(scope: Any, _: Any, send: Any) -> None:
+        await send(ACCEPT)
+
+    monkeypatch.setattr(
+        "asgi_ws_observe.middleware.attach",
+        lambda connection, *_, watcher, **__: kind(connection, watcher),
+    )
+    middleware = WebSocketObserveMiddleware(app, registry=registry, settings=settings)
+    await middleware(scope(), receive, Server([CONNECT]).send)
+    assert asked == calls
+    assert asked == total(registry, "ws_closes_total")
+    assert 1 - asked == total(registry, "ws_connections_active")

@@ -1,4 +1,4 @@
-"""The event loop's lag, on real event loops."""
+"""The periodic work on real event loops: the event loop's lag, and what watches connections."""
 
 from __future__ import annotations
 
@@ -9,18 +9,23 @@ from typing import Any
 
 import pytest
 
+from asgi_ws_observe import Settings
+from asgi_ws_observe.connection import Connection
 from asgi_ws_observe.hooks import OwnErrors
+from asgi_ws_observe.observation import Observation
+from asgi_ws_observe.probe import Probe
 from asgi_ws_observe.runtime import MAX_WINDOW, Runtime
 from asgi_ws_observe.store import Store
-from tests.support import until
+from tests.support import ACCEPT, scope, until
 
 SHORT = 0.001
 
 
-def make(interval: float = SHORT) -> tuple[Runtime, Store]:
-    """Return a runtime with a store of its own."""
+def make(interval: float = SHORT, **settings: Any) -> tuple[Runtime, Store]:
+    """Return a runtime with a store of its own, which measures the lag and does nothing else."""
     store = Store()
-    return Runtime(store, OwnErrors(store), interval), store
+    chosen = {"loop_lag_interval": interval, "look_interval": 0} | settings
+    return Runtime(store, OwnErrors(store), Settings(**chosen)), store
 
 
 def looks(store: Store) -> int:
@@ -29,10 +34,10 @@ def looks(store: Store) -> int:
 
 
 def timers() -> int:
-    """Return how many timers that look wait on this loop."""
+    """Return how many timers that measure the lag wait on this loop."""
     loop: Any = asyncio.get_running_loop()
     waiting = [handle for handle in loop._scheduled if not handle.cancelled()]
-    return sum("Runtime._look" in repr(handle) for handle in waiting)
+    return sum("LoopLag._look" in repr(handle._args) for handle in waiting)
 
 
 async def test_lag_is_measured_again_and_again() -> None:
@@ -192,7 +197,7 @@ def test_largest_lag_is_forgotten_after_two_windows() -> None:
             before = looks(store)
             loop.ahead += blocked
             await until(lambda before=before: looks(store) > before)  # type: ignore[misc]
-            largest.append(runtime.lag_max())
+            largest.append(store.lag_max())
         runtime.stop()
 
     try:
@@ -217,5 +222,43 @@ async def test_failure_ends_the_measuring_for_good() -> None:
 def test_two_middlewares_of_one_store_look_once() -> None:
     """Or the second would hide the first one's maximum, and count every lag twice."""
     store = Store()
-    first = Runtime.of(store, OwnErrors(store), SHORT)
-    assert first is Runtime.of(store, OwnErrors(store), SHORT)
+    first = Runtime.of(store, OwnErrors(store), Settings())
+    assert first is Runtime.of(store, OwnErrors(store), Settings())
+
+
+class Watched(Probe):
+    """A probe that ends connections, counts what is done with it, and answers no ping."""
+
+    __slots__ = ("looks", "pings")
+    tells_end = True
+    can_ping = True
+
+    def __init__(self, connection: Connection, watcher: Runtime) -> None:
+        super().__init__(connection, watcher)
+        self.looks = self.pings = 0
+
+    def look(self) -> None:
+        self.looks += 1
+
+    def ping(self, payload: bytes) -> None:
+        self.pings += 1
+
+
+async def test_open_connection_is_looked_at_and_pinged_until_it_is_over() -> None:
+    """The runtime is what a probe knows as its watcher."""
+    runtime, store = make(look_interval=SHORT, heartbeat_interval=0.1)
+    connection = Connection(Observation(Settings(), store, (), OwnErrors(store)), scope(), 0.0)
+    connection.probe = probe = Watched(connection, runtime)
+
+    runtime.start()
+    connection.sent(ACCEPT, 0.0, 0.0)
+    await until(lambda: probe.looks and probe.pings)
+    probe.finished()
+    after = probe.looks, probe.pings
+    # The next look at all connections writes over it.
+    numbers = connection.numbers
+    numbers.look = marked = numbers.look._replace(queue_out=-1)
+    await until(lambda: numbers.look is not marked)
+    runtime.stop()
+
+    assert after == (probe.looks, probe.pings)

@@ -47,6 +47,13 @@ def test_defaults_observe_everything_and_change_nothing() -> None:
         settings.error_close_codes,
     )
     assert (100, 0.5) == (settings.max_routes, settings.loop_lag_interval)
+    assert ("auto", 5.0, 2**20) == (
+        *(settings.probe, settings.look_interval, settings.slow_buffer_bytes),
+    )
+    # Pings of our own and closes are things that a client sees.
+    assert (None, 20.0, False) == (
+        *(settings.heartbeat_interval, settings.heartbeat_timeout, settings.heartbeat_close),
+    )
     assert [None] * 4 == [
         *(settings.node, settings.connection_id),
         *(settings.route, settings.metrics_auth),
@@ -72,6 +79,12 @@ def test_every_default_is_accepted_as_an_argument() -> None:
         ("close_codes", "4000,4001", (4000, 4001)),
         ("error_close_codes", "1011,4500", (1011, 4500)),
         ("max_connections", "5000", 5000),
+        ("probe", "off", "off"),
+        ("look_interval", "0", 0.0),
+        ("slow_buffer_bytes", "65536", 65536),
+        ("heartbeat_interval", "30", 30.0),
+        ("heartbeat_timeout", "2.5", 2.5),
+        ("heartbeat_close", "yes", True),
         ("connection_span", "off", "off"),
         ("message_spans", "off", "off"),
         ("log_open", "false", False),
@@ -123,6 +136,17 @@ def test_empty_variable_is_none_or_the_default(monkeypatch: pytest.MonkeyPatch, 
         ("error_close_codes", [99], "close codes from 1000 to 4999"),
         ("max_connections", True, "a whole number, 1 or more, or None"),
         ("enforce", 1, "true or false"),
+        ("probe", None, "one of auto, off"),
+        ("probe", "on", "one of auto, off"),
+        ("look_interval", -1, "a number of seconds, 0 or more"),
+        ("look_interval", None, "a number of seconds, 0 or more"),
+        ("slow_buffer_bytes", 0, "a whole number, 1 or more"),
+        ("slow_buffer_bytes", 1.5, "a whole number, 1 or more"),
+        ("heartbeat_interval", 0, "a number of seconds, 0.1 or more, or None"),
+        ("heartbeat_interval", math.nan, "a number of seconds, 0.1 or more, or None"),
+        ("heartbeat_timeout", 0.05, "a number of seconds, 0.1 or more"),
+        ("heartbeat_timeout", None, "a number of seconds, 0.1 or more"),
+        ("heartbeat_close", "no", "true or false"),
         ("connection_span", "linked ", "one of nested, off"),
         ("message_spans", None, "one of all, off"),
         ("log_open", None, "true or false"),

@@ -15,6 +15,7 @@ from asgi_ws_observe.store import (
     HANDSHAKE_FAILURES,
     MAX_ERROR_TYPES,
     SEND_BOUNDS,
+    TRANSPORTS,
     Buckets,
     RouteNumbers,
     Store,
@@ -27,7 +28,18 @@ BOUNDS = [getattr(module, name) for name in module.__all__ if name.endswith("_BO
 def test_bounds_ascend_and_are_finite(bounds: tuple[float, ...]) -> None:
     """Bisection needs the order; infinity is the bucket above."""
     assert list(bounds) == sorted(set(bounds))
-    assert all(0 < bound < math.inf for bound in bounds)
+    assert all(0 <= bound < math.inf for bound in bounds)
+
+
+def test_empty_write_buffers_have_a_bucket_of_their_own() -> None:
+    """Most are empty, and one byte that waits is worth telling apart."""
+    assert (0.0, 16384.0) == module.BUFFER_BOUNDS[:2]
+    assert [0.0] == [bound for bounds in BOUNDS for bound in bounds if not bound]
+
+
+def test_round_trips_are_seen_as_far_as_the_timeout_of_uvicorn() -> None:
+    """What takes longer than its 20 s is no round trip any more."""
+    assert 20.0 == module.RTT_BOUNDS[-1]
 
 
 def test_backpressure_is_seen_longer_than_handlers() -> None:
@@ -154,7 +166,19 @@ def test_new_store_is_empty() -> None:
     assert ({}, {}, 0, 0.0) == (store.routes, store.unexpected, store.live, store.lag_max())
     assert {0} == set(store.own_errors.values()) == set(store.dropped_labels.values())
     assert 0 == store.route("/ws").closes["1000", "client", "normal"]
-    assert (None, None) == (store.limit, store.node)
+    assert (None, None, None) == (store.limit, store.node, store.tcp_connections)
+    assert {} == store.transports
+
+
+def test_new_route_was_not_looked_at() -> None:
+    """What nobody has found is no number; what the shell itself counts is zero."""
+    assert (*(None,) * 5, 0, 0, 0.0) == RouteNumbers("/ws").look
+
+
+def test_transports_have_a_name_each() -> None:
+    """The label is a closed set, and an unknown server is in it."""
+    assert len(set(TRANSPORTS)) == len(TRANSPORTS)
+    assert "unknown" in TRANSPORTS
 
 
 def test_errors_are_counted_by_type_and_route() -> None:

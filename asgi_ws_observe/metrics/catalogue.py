@@ -9,8 +9,10 @@ from typing import Final, Literal
 from .. import __version__
 from ..close_codes import MAX_CODE_LABELS, REASONS
 from ..labels import MAX_ROUTES
+from ..sockets import COUNTED_STATES
 from ..states import EVENT_NAMES, State
 from ..store import (
+    BUFFER_BOUNDS,
     CONNECTION_BOUNDS,
     DURATION_BOUNDS,
     ERROR_PARTS,
@@ -18,9 +20,12 @@ from ..store import (
     HANDSHAKE_FAILURES,
     LAG_BOUNDS,
     MAX_ERROR_TYPES,
+    RTT_BOUNDS,
     SEND_BOUNDS,
     SIZE_BOUNDS,
+    TRANSPORTS,
     Buckets,
+    Look,
     RouteNumbers,
     Store,
 )
@@ -58,9 +63,15 @@ LABELS: Final[dict[tuple[str, str], Label]] = {
     ("type", ""): Label(MAX_ERROR_TYPES + 1, "exception classes, 20, then `other`"),
     ("part", ""): Label(len(ERROR_PARTS), ", ".join(f"`{each}`" for each in ERROR_PARTS)),
     ("label", ""): Label(2, "`route`, `type`"),
+    ("state", "ws_tcp_connections"): Label(
+        len(COUNTED_STATES), ", ".join(f"`{each}`" for each in COUNTED_STATES)
+    ),
     ("state", ""): Label(len(State), ", ".join(f"`{each.value}`" for each in State)),
     ("event", ""): Label(len(EVENT_NAMES), ", ".join(f"`{each}`" for each in EVENT_NAMES)),
     ("version", ""): Label(1, "of this library"),
+    ("transport", ""): Label(
+        len(TRANSPORTS) + 1, ", ".join(f"`{each}`" for each in (*TRANSPORTS, "none"))
+    ),
 }
 
 
@@ -123,6 +134,40 @@ def _by_direction(
     return read
 
 
+def _by_look(value: Callable[[Look], float | None]) -> Callable[[Store], Iterator[Point]]:
+    def read(store: Store) -> Iterator[Point]:
+        for label, numbers in list(store.routes.items()):
+            found = value(numbers.look)
+            if found is not None:
+                yield (label,), found
+
+    return read
+
+
+def _by_look_and_direction(
+    received: Callable[[Look], float | None], sent: Callable[[Look], float | None]
+) -> Callable[[Store], Iterator[Point]]:
+    def read(store: Store) -> Iterator[Point]:
+        for label, numbers in list(store.routes.items()):
+            for direction, value in (("in", received), ("out", sent)):
+                found = value(numbers.look)
+                if found is not None:
+                    yield (label, direction), found
+
+    return read
+
+
+def _wire(store: Store) -> Iterator[Point]:
+    for label, numbers in list(store.routes.items()):
+        yield (label, "in"), numbers.wire_in
+        yield (label, "out"), numbers.wire_out
+
+
+def _sockets(store: Store) -> Iterator[Point]:
+    for state, number in (store.tcp_connections or {}).items():
+        yield (state,), number
+
+
 def _closes(store: Store) -> Iterator[Point]:
     for label, numbers in list(store.routes.items()):
         for key, count in list(numbers.closes.items()):
@@ -172,8 +217,9 @@ def _scrape(store: Store) -> Iterator[Point]:
     yield (), store.scrape_seconds
 
 
-def _info(_: Store) -> Iterator[Point]:
-    yield (__version__,), 1
+def _info(store: Store) -> Iterator[Point]:
+    for transport in list(store.transports) or ["none"]:
+        yield (__version__, transport), 1
 
 
 CATALOGUE: Final[tuple[Instrument, ...]] = (
@@ -292,6 +338,132 @@ CATALOGUE: Final[tuple[Instrument, ...]] = (
         SEND_BOUNDS,
     ),
     Instrument(
+        "ws_send_waiting_max_seconds",
+        "gauge",
+        "s",
+        ("route",),
+        "How long the longest send() waits now, at the last look.",
+        "Does a handler hang behind a client that reads no more?",
+        _by_look(lambda look: look.waiting_max),
+    ),
+    Instrument(
+        "ws_send_buffer_bytes",
+        "histogram",
+        "By",
+        ("route",),
+        "Bytes sent and not yet with the peer, in the server and in the kernel, of each "
+        "connection at each look and at its end.",
+        "Are there slow consumers?",
+        _by_route(lambda numbers: numbers.buffer),
+        BUFFER_BOUNDS,
+    ),
+    Instrument(
+        "ws_send_buffer_current_bytes",
+        "gauge",
+        "By",
+        ("route",),
+        "The same of all open connections together, at the last look.",
+        "How much memory do slow consumers hold?",
+        _by_look(lambda look: look.buffer),
+    ),
+    Instrument(
+        "ws_send_buffer_max_bytes",
+        "gauge",
+        "By",
+        ("route",),
+        "The same of the connection with the most.",
+        "One slow client, or all?",
+        _by_look(lambda look: look.buffer_max),
+    ),
+    Instrument(
+        "ws_slow_connections",
+        "gauge",
+        "{connection}",
+        ("route",),
+        "Connections with more unsent bytes than `Settings.slow_buffer_bytes`, at the last look.",
+        "How many clients are slow?",
+        _by_look(lambda look: look.slow),
+    ),
+    Instrument(
+        "ws_queue_depth",
+        "gauge",
+        "{message}",
+        ("route", "direction"),
+        "Messages that the server has and the application has not (in), and send() calls that "
+        "have not returned (out), at the last look.",
+        "Are we falling behind?",
+        _by_look_and_direction(lambda look: look.queue_in, lambda look: look.queue_out),
+    ),
+    Instrument(
+        "ws_queue_depth_max",
+        "gauge",
+        "{message}",
+        ("route", "direction"),
+        "The same of the connection with the most.",
+        "One connection, or all?",
+        _by_look_and_direction(lambda look: look.queue_in_max, lambda look: look.queue_out_max),
+    ),
+    Instrument(
+        "ws_wire_bytes",
+        "counter",
+        "By",
+        ("route", "direction"),
+        "Bytes over TCP, by the kernel: frames, handshake and encryption included. Counted at "
+        "each look and at the end.",
+        "What does compression save, what do frames cost?",
+        _wire,
+    ),
+    Instrument(
+        "ws_heartbeat_rtt_seconds",
+        "histogram",
+        "s",
+        ("route",),
+        "From a ping written to its pong read.",
+        "The network, or us?",
+        _by_route(lambda numbers: numbers.rtt),
+        RTT_BOUNDS,
+    ),
+    Instrument(
+        "ws_heartbeat_rtt_paused_seconds",
+        "histogram",
+        "s",
+        ("route",),
+        "The same of pings during which the server stopped reading, since the application had "
+        "not taken a message: such a time says nothing of the network.",
+        "Do slow handlers delay heartbeats?",
+        _by_route(lambda numbers: numbers.rtt_paused),
+        RTT_BOUNDS,
+    ),
+    Instrument(
+        "ws_tcp_rtt_seconds",
+        "histogram",
+        "s",
+        ("route",),
+        "The kernel's smoothed round trip of each connection, at each look and at its end.",
+        "Is it the network, or clients that are slow to answer pings?",
+        _by_route(lambda numbers: numbers.tcp_rtt),
+        RTT_BOUNDS,
+    ),
+    Instrument(
+        "ws_heartbeat_timeouts",
+        "counter",
+        "{ping}",
+        ("route",),
+        "Pings that were not answered in time.",
+        "Are there half-open connections?",
+        _by_route(lambda numbers: numbers.heartbeat_timeouts),
+    ),
+    Instrument(
+        "ws_tcp_connections",
+        "gauge",
+        "{connection}",
+        ("state",),
+        "This process's own TCP connections on the ports that WebSockets came to, by state; "
+        "absent where the system does not tell.",
+        "Do we leak sockets (close_wait)?",
+        _sockets,
+    ),
+    Instrument(
         "ws_errors",
         "counter",
         "{error}",
@@ -359,9 +531,9 @@ CATALOGUE: Final[tuple[Instrument, ...]] = (
         "ws_observe",
         "info",
         "1",
-        ("version",),
-        "The version of this library.",
-        "What runs here?",
+        ("version", "transport"),
+        "The version of this library, and the kind of server that WebSockets came from.",
+        "What runs here, and can it be seen below ASGI?",
         _info,
     ),
 )

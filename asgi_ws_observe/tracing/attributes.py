@@ -38,6 +38,11 @@ SPAN_ATTRIBUTES: Final = {
     "ws.messages.out": "messages sent",
     "ws.bytes.in": "payload bytes received",
     "ws.bytes.out": "payload bytes sent",
+    "ws.wire.bytes.in": "bytes received over TCP, the handshake and encryption included",
+    "ws.wire.bytes.out": "bytes sent over TCP, likewise",
+    "ws.compression": "the extension that compresses messages, or `none`",
+    "ws.heartbeat.rtt": "the last ping's round trip, seconds",
+    "ws.write_buffer.bytes": "bytes that had not reached the client at the end",
     "ws.message.type": "what `current_message().type` was set to; 50 distinct ones, then `other`",
     "ws.message.bytes": "payload bytes",
     "ws.message.opcode": "`text` or `binary`",
@@ -87,12 +92,28 @@ def total_attributes(connection: Connection) -> dict[str, Any]:
     """Return the counts, and what the application set, at the end."""
     fields = connection.fields
     own = {f"app.{name}" if name in SPAN_ATTRIBUTES else name: fields[name] for name in fields}
-    return own | {
+    counts = {
         "ws.messages.in": connection.messages_in,
         "ws.messages.out": connection.messages_out,
         "ws.bytes.in": connection.bytes_in,
         "ws.bytes.out": connection.bytes_out,
     }
+    return own | counts | _seen_below(connection)
+
+
+def _seen_below(connection: Connection) -> dict[str, Any]:
+    """Return what a probe saw; nothing where there is none."""
+    seen: dict[str, Any] = {}
+    if connection.wire_in:
+        seen["ws.wire.bytes.in"] = connection.wire_in
+        seen["ws.wire.bytes.out"] = connection.wire_out
+    if connection.compression is not None:
+        seen["ws.compression"] = connection.compression or "none"
+    if connection.heartbeat_rtt is not None:
+        seen["ws.heartbeat.rtt"] = connection.heartbeat_rtt
+    if connection.write_buffer is not None:
+        seen["ws.write_buffer.bytes"] = connection.write_buffer
+    return seen
 
 
 def _first_headers(scope: MutableMapping[str, Any], names: tuple[bytes, ...]) -> dict[bytes, str]:

@@ -8,6 +8,7 @@ attaching the connection's context again, never by detaching.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, MutableMapping
 from typing import Any, Final
 
@@ -37,8 +38,8 @@ class ConnectionTrace:
     """The tracing state of one connection, and the listener that makes its messages' spans."""
 
     __slots__ = (
-        *("_connection", "_message_span", "_start_span", "_type", "context", "entry"),
-        *("failed", "span"),
+        *("_connection", "_message_span", "_start_span", "_type", "closed_at", "context"),
+        *("entry", "failed", "span"),
     )
 
     def __init__(
@@ -54,6 +55,7 @@ class ConnectionTrace:
         self._start_span = start_span
         self._type = message_type
         self._message_span: Span | None = None
+        self.closed_at: int | None = None
         self.failed = False
         self.span = span
         self.context = context
@@ -137,6 +139,8 @@ class ConnectionTracing(ConnectionHook):
         if identity.is_valid:
             connection.trace_id = trace.format_trace_id(identity.trace_id)
             connection.span_id = trace.format_span_id(identity.span_id)
+            if identity.trace_flags.sampled:
+                connection.span_context = identity
         state = ConnectionTrace(connection, start_span, self._type, span, context, entry)
         connection.trace = state
         # An unsampled connection has unsampled messages: making them would only cost.
@@ -160,6 +164,9 @@ class ConnectionTracing(ConnectionHook):
             state.span.set_attributes(close_attributes(connection))
             if connection.outcome in ("rejected", "denied"):
                 _name(state.span, connection.route)
+            else:
+                # The application may go on for long after its client has left.
+                state.closed_at = time.time_ns()
             # OpenTelemetry: 5xx is an error of the server. An exception has said more already.
             status = connection.status or 0
             if not state.failed and (connection.outcome == "error" or status >= 500):
@@ -167,14 +174,18 @@ class ConnectionTracing(ConnectionHook):
                 said = f"answered {status}" if code is None else f"closed with {code}"
                 state.span.set_status(Status(StatusCode.ERROR, said))
 
+    def returned(self, connection: Connection) -> None:
+        state: ConnectionTrace | None = connection.trace
+        if state is not None:
+            otel_context.attach(state.entry)
+
     def ended(self, connection: Connection) -> None:
         state: ConnectionTrace | None = connection.trace
         if state is not None:
             # Breaks the circle with the connection, which would wait for the garbage collector.
             connection.trace = connection.listener = None
-            otel_context.attach(state.entry)
             state.span.set_attributes(total_attributes(connection))
-            state.span.end()
+            state.span.end(state.closed_at)
 
 
 def _extracted(scope: MutableMapping[str, Any], entry: Context) -> Context:

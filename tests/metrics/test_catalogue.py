@@ -16,7 +16,15 @@ from asgi_ws_observe.hooks import OwnErrors
 from asgi_ws_observe.metrics.catalogue import CATALOGUE, LABELS, Instrument, Label
 from asgi_ws_observe.metrics.prometheus import StoreCollector
 from asgi_ws_observe.observation import Observation
-from asgi_ws_observe.store import ERROR_PARTS, Buckets, RouteNumbers, Store
+from asgi_ws_observe.sockets import COUNTED_STATES
+from asgi_ws_observe.store import (
+    ERROR_PARTS,
+    TRANSPORTS,
+    Buckets,
+    Look,
+    RouteNumbers,
+    Store,
+)
 from tests.support import ACCEPT, CONNECT, disconnect, scope, text
 
 by_name = pytest.mark.parametrize("instrument", CATALOGUE, ids=lambda each: each.name)
@@ -29,6 +37,10 @@ FORBIDDEN = {
     *("milliseconds", "ms", "us", "minutes", "hours", "kilobytes", "kb", "mb", "megabytes"),
     *("bits", "percent", "total", "count", "sum", "bucket", "info", "created", "timestamp"),
 }
+
+#: A look that found everything, and one that found that there is nothing.
+FOUND = Look(7000, 5000, 2, 30, 20, 6, 4, 0.75)
+EMPTY = Look(0, 0, 0, 0, 0, 0, 0, 0.0)
 
 
 def bound(instrument: Instrument, label: str) -> Label:
@@ -117,6 +129,11 @@ def hostile() -> Store:
     for part in ERROR_PARTS:
         load.errors.report(part, RuntimeError(), part, "nothing happens")
     load.store.limit = 7
+    # What the shell finds on every route, of every server.
+    for numbers in load.store.routes.values():
+        numbers.look = FOUND
+    load.store.tcp_connections = dict.fromkeys(COUNTED_STATES, 7)
+    load.store.transports = dict.fromkeys(TRANSPORTS)
     return load.store
 
 
@@ -246,7 +263,7 @@ def test_histogram_bounds_ascend(instrument: Instrument) -> None:
     """A histogram's upper bounds are positive, finite, and each larger than the one before."""
     bounds = list(instrument.bounds)
     assert sorted(set(bounds)) == bounds
-    assert 0 < bounds[0]
+    assert 0 <= bounds[0]
     assert bounds[-1] < float("inf")
 
 
@@ -284,6 +301,8 @@ STORE_CHANGES: dict[str, Callable[[Store], object]] = {
     "lag_max": lambda store: setattr(store, "lag_max", lambda: 0.5),
     "own_errors": lambda store: bump(store.own_errors),
     "dropped_labels": lambda store: bump(store.dropped_labels),
+    "transports": lambda store: store.transports.update({"granian": None}),
+    "tcp_connections": lambda store: setattr(store, "tcp_connections", {"close_wait": 7}),
     "unexpected": lambda store: store.unexpected.update({("open", "accept"): 7}),
     "scrape_seconds": lambda store: setattr(store, "scrape_seconds", 0.5),
 }
@@ -299,6 +318,14 @@ ROUTE_CHANGES: dict[str, Callable[[RouteNumbers], object]] = {
     "duration": lambda numbers: numbers.duration.observe(0.5),
     "handler": lambda numbers: numbers.handler.observe(0.5),
     "send": lambda numbers: numbers.send.observe(0.5),
+    "rtt": lambda numbers: numbers.rtt.observe(0.5),
+    "rtt_paused": lambda numbers: numbers.rtt_paused.observe(0.5),
+    "tcp_rtt": lambda numbers: numbers.tcp_rtt.observe(0.5),
+    "buffer": lambda numbers: numbers.buffer.observe(77),
+    "heartbeat_timeouts": lambda numbers: setattr(numbers, "heartbeat_timeouts", 7),
+    "wire_in": lambda numbers: setattr(numbers, "wire_in", 7),
+    "wire_out": lambda numbers: setattr(numbers, "wire_out", 7),
+    "look": lambda numbers: setattr(numbers, "look", FOUND),
     "size_in": lambda numbers: numbers.size_in.observe(77),
     "size_out": lambda numbers: numbers.size_out.observe(77),
 }
@@ -332,8 +359,77 @@ def test_change_of_a_route_shows(name: str) -> None:
     assert all('route="/rooms/{room}"' in line for line in changed)
 
 
-def test_version_is_shown() -> None:
-    """The library's version is a label of a constant 1."""
-    assert re.search(
-        r'^ws_observe_info\{version="\d+\.\d+\.\d+"\} 1\.0$', exposition(Store()), re.M
-    )
+#: Gauge of the last look, with its direction where it has one -> what the two looks show.
+LOOKED: dict[tuple[str, ...], tuple[float, float]] = {
+    ("ws_send_buffer_current_bytes",): (7000, 0),
+    ("ws_send_buffer_max_bytes",): (5000, 0),
+    ("ws_slow_connections",): (2, 0),
+    ("ws_queue_depth", "in"): (30, 0),
+    ("ws_queue_depth_max", "in"): (20, 0),
+    ("ws_queue_depth", "out"): (6, 0),
+    ("ws_queue_depth_max", "out"): (4, 0),
+    ("ws_send_waiting_max_seconds",): (0.75, 0.0),
+}
+#: What the shell counts itself, whatever the server.
+ALWAYS = {"ws_send_waiting_max_seconds", "out"}
+
+
+@pytest.mark.parametrize("key", LOOKED, ids="-".join)
+def test_gauge_of_a_look_is_absent_until_one_has_found_a_number(key: tuple[str, ...]) -> None:
+    """Zero would say that nobody is slow, where nobody knows; after a look it says so."""
+    store = Store()
+    numbers = store.route("/ws")
+    (instrument,) = (each for each in CATALOGUE if each.name == key[0])
+
+    def shown() -> float | Buckets | None:
+        return dict(instrument.read(store)).get(("/ws", *key[1:]))
+
+    seen = [shown()]
+    for look in (FOUND, EMPTY, Look()):
+        numbers.look = look
+        seen.append(shown())
+
+    unknown = 0 if key[-1] in ALWAYS else None
+    assert [unknown, *LOOKED[key], unknown] == seen
+
+
+def test_every_number_of_a_look_shows() -> None:
+    """A number that is added has a gauge."""
+    assert len(Look._fields) == len(LOOKED)
+    assert set(FOUND) == {found for found, _ in LOOKED.values()}
+
+
+def test_sockets_are_absent_until_they_were_counted() -> None:
+    """Where the system does not tell there is nothing, and a zero is a count."""
+    store = Store()
+    before = exposition(store)
+    store.tcp_connections = {"established": 3, "close_wait": 0}
+    after = exposition(store)
+
+    assert "ws_tcp_connections{" not in before
+    assert 'ws_tcp_connections{state="established"} 3.0' in after
+    assert 'ws_tcp_connections{state="close_wait"} 0.0' in after
+
+
+def test_wire_bytes_have_both_directions() -> None:
+    """In is what clients sent."""
+    store = Store()
+    numbers = store.route("/ws")
+    numbers.wire_in, numbers.wire_out = 300, 20
+
+    page = exposition(store)
+    assert 'ws_wire_bytes_total{direction="in",route="/ws"} 300.0' in page
+    assert 'ws_wire_bytes_total{direction="out",route="/ws"} 20.0' in page
+
+
+@pytest.mark.parametrize(
+    ("transports", "shown"),
+    [([], ["none"]), (["granian"], ["granian"]), (["unknown", "daphne"], ["unknown", "daphne"])],
+)
+def test_version_and_servers_are_shown(transports: list[str], shown: list[str]) -> None:
+    """The library's version and each kind of server are labels of a constant 1."""
+    store = Store()
+    store.transports = dict.fromkeys(transports)
+
+    expected = r'^ws_observe_info\{transport="([a-z-]+)",version="\d+\.\d+\.\d+"\} 1\.0$'
+    assert shown == re.findall(expected, exposition(store), re.M)

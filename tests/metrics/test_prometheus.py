@@ -33,8 +33,10 @@ from prometheus_client.samples import Sample
 from starlette.types import Receive, Scope, Send
 
 from asgi_ws_observe import Settings, SettingsError, WebSocketObserveMiddleware
+from asgi_ws_observe.connection import Connection
 from asgi_ws_observe.metrics.catalogue import CATALOGUE
 from asgi_ws_observe.metrics.prometheus import StoreCollector, numbers_of
+from asgi_ws_observe.observation import Observation
 from asgi_ws_observe.store import Store
 from tests.support import ACCEPT, CONNECT, Server, Spans, disconnect, sample, scope, text, total
 
@@ -253,6 +255,30 @@ async def test_exemplar_lies_in_its_bucket(registry: CollectorRegistry, spans: S
         below = float(each.labels["le"])
 
 
+def test_heartbeat_of_a_sampled_connection_gives_exemplar(
+    registry: CollectorRegistry, spans: Spans
+) -> None:
+    """A slow round trip links to the connection's span."""
+    numbers = numbers_of(registry)
+    observation = Observation(Settings(log_handler="off"), numbers.store, (), numbers.errors)
+    connection = Connection(observation, scope(), 1.0)
+    connection.sent(ACCEPT, 1.0, 1.0)
+    identity = spans.provider.get_tracer("test").start_span("connection").get_span_context()
+    connection.span_context = identity
+    connection.heartbeat(0.3, 0.0)
+    page = generate_openmetrics(registry).decode()  # type: ignore[no-untyped-call]
+    buckets = histogram(
+        parse_openmetrics(page),  # type: ignore[no-untyped-call]
+        "ws_heartbeat_rtt_seconds",
+    )
+    ((le, exemplar),) = ((each.labels["le"], each.exemplar) for each in buckets if each.exemplar)
+    assert ("0.5", 0.3) == (le, exemplar.value)
+    assert {
+        "trace_id": f"{identity.trace_id:032x}",
+        "span_id": f"{identity.span_id:016x}",
+    } == exemplar.labels
+
+
 async def test_no_trace_no_exemplar(registry: CollectorRegistry) -> None:
     """Without spans there are no exemplars."""
     await used(registry)
@@ -269,6 +295,20 @@ async def test_node_is_on_every_series(registry: CollectorRegistry) -> None:
     assert "node-7" == next(iter(parse_text(generate_latest(registry).decode()))).samples[
         0
     ].labels.get("node")
+
+
+def test_every_kind_of_server_is_a_series(registry: CollectorRegistry) -> None:
+    """One process may have several; each has the node, where there is one."""
+    numbers = numbers_of(registry)
+    numbers.store.transports = dict.fromkeys(["granian", "daphne"])
+    numbers.take(Settings(node="node-7"))
+    found = [
+        (each.labels["node"], each.labels["transport"], each.value)
+        for family in registry.collect()
+        for each in family.samples
+        if each.name == "ws_observe_info"
+    ]
+    assert [("node-7", "granian", 1), ("node-7", "daphne", 1)] == found
 
 
 async def test_no_node_no_label(registry: CollectorRegistry) -> None:

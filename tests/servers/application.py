@@ -11,8 +11,6 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
-from tests.support import ACCEPT
-
 
 class Trouble(Exception):
     """What the application raises on command."""
@@ -82,7 +80,7 @@ async def subprotocol(websocket: WebSocket) -> None:
 
 async def early(scope: Any, receive: Any, send: Any) -> None:
     """Accept before asking for ``websocket.connect``, and end without a close."""
-    await send(ACCEPT)
+    await send({"type": "websocket.accept"})
     await send({"type": "websocket.send", "bytes": b"first", "text": None})
     await receive()
 

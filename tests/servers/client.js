@@ -18,6 +18,7 @@ function live(life) {
     const next = () => {
       if (todo.length) return socket.send(payload(todo.shift()));
       if (life.end === "vanish") return socket.terminate();
+      if (life.end === "reset") return socket._socket.resetAndDestroy();
       if (life.last) socket.send(life.last);
       if (life.end === "close") life.code ? socket.close(life.code) : socket.close();
     };
@@ -33,7 +34,7 @@ function live(life) {
       next();
     });
     socket.on("close", (code) => {
-      seen.code = life.end === "vanish" ? 0 : code;
+      seen.code = ["vanish", "reset"].includes(life.end) ? 0 : code;
       resolve(seen);
     });
   });

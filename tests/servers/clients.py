@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import os
 import shutil
+import socket
+import struct
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
-import pytest
 import websockets
 from websockets.asyncio.client import connect
+
+from tests.servers.processes import absent
 
 HERE: Final = Path(__file__).parent
 NODE_INSTALL: Final = "npm install --prefix tests/servers --no-package-lock"
@@ -29,7 +31,8 @@ class Life:
         path: Where it connects.
         send: Payloads; ``b64:...`` stands for bytes. It waits for the echo of each.
         last: A command sent at the end, whose answer is the server's close, or empty.
-        end: ``close`` with `code`, ``vanish``, or ``wait`` for the server's close.
+        end: ``close`` with `code`, ``vanish`` (FIN) or ``reset`` (RST) without one, or ``wait`` for
+            the server's close.
         code: The close code; 0 for a close frame without one.
         protocols: The subprotocols that it offers.
     """
@@ -49,7 +52,7 @@ class Seen:
     Attributes:
         status: The HTTP status of the handshake.
         received: Payload sizes of the messages that it got, bytes.
-        code: The close code that it saw; 0 after vanishing.
+        code: The close code that it saw; 0 where it left without one.
     """
 
     status: int = 101
@@ -67,6 +70,14 @@ def size(data: str | bytes) -> int:
     return len(data.encode() if isinstance(data, str) else data)
 
 
+def abort(transport: Any, life: Life) -> None:
+    """End a TCP connection without a close frame."""
+    if life.end == "reset":
+        linger = struct.pack("ii", 1, 0)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    transport.abort()
+
+
 async def live_websockets(address: str, life: Life) -> Seen:
     """Live a life with the `websockets` library."""
     seen = Seen()
@@ -81,8 +92,8 @@ async def live_websockets(address: str, life: Life) -> Seen:
     for text in life.send:
         await connection.send(payload(text))
         seen.received.append(size(await connection.recv()))
-    if life.end == "vanish":
-        connection.transport.abort()
+    if life.end in ("vanish", "reset"):
+        abort(connection.transport, life)
         await connection.wait_closed()
         return seen
     if life.last:
@@ -116,9 +127,8 @@ async def live_aiohttp(address: str, life: Life) -> Seen:
             sent = connection.send_str if isinstance(data, str) else connection.send_bytes
             await sent(data)  # type: ignore[arg-type]
             seen.received.append(size((await connection.receive(timeout=10)).data))
-        if life.end == "vanish":
-            transport: Any = connection.get_extra_info("socket") and connection._writer.transport
-            transport.abort()
+        if life.end in ("vanish", "reset"):
+            abort(connection._writer.transport, life)
             return seen
         if life.last:
             await connection.send_str(life.last)
@@ -151,10 +161,7 @@ def together(
 async def live_node(address: str, lives: Sequence[Life]) -> list[Seen]:
     """Live lives with node's `ws`, all in one process."""
     if not (shutil.which("node") and (HERE / "node_modules" / "ws").is_dir()):
-        missing = f"node's ws is missing; get it with: {NODE_INSTALL}"
-        if os.environ.get("CI"):
-            pytest.fail(missing)
-        pytest.skip(missing)
+        absent(f"node's ws is missing; get it with: {NODE_INSTALL}")
     process = await asyncio.create_subprocess_exec(
         "node",
         str(HERE / "client.js"),

@@ -62,7 +62,7 @@ SCENARIOS: Final[dict[str, tuple[str, Callable[[RawClient], None]]]] = {
     ),
     "close without a code": ("/rooms/a", ending_with(close_frame(None))),
     "application's code": ("/rooms/a", ending_with(close_frame(4321, "mine"))),
-    "leaving uncaught": ("/disconnect_raises", ending_with(close_frame(), (TEXT, b"a"))),
+    "leaving uncaught": ("/disconnect_raises", ending_with(close_frame(), (TEXT, b"hello"))),
     "server closes": ("/rooms/a", ending_with(frame(TEXT, b"close 4000"))),
     "application raises": ("/rooms/a", ending_with(frame(TEXT, b"raise"))),
     "application returns": ("/rooms/a", ending_with(frame(TEXT, b"return"))),

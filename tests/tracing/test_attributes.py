@@ -219,9 +219,61 @@ def test_field_cannot_forge_a_count(name: str) -> None:
     assert 0 == total_attributes(connection)[name]
 
 
+def seen() -> Connection:
+    """Return the record of a connection that a probe has told everything about."""
+    connection = record(headers=[(b"host", b"example.org"), (b"user-agent", b"Client/1.0")])
+    connection.wire_in, connection.wire_out = 900, 80
+    connection.compression, connection.heartbeat_rtt = "permessage-deflate", 0.25
+    connection.write_buffer = 7
+    return connection
+
+
+#: Attributes that only a probe gives.
+BELOW = {
+    "ws.wire.bytes.in": 900,
+    "ws.wire.bytes.out": 80,
+    "ws.compression": "permessage-deflate",
+    "ws.heartbeat.rtt": 0.25,
+    "ws.write_buffer.bytes": 7,
+}
+
+
+def test_totals_have_what_was_seen_below_asgi() -> None:
+    """Beside the counts, and without replacing one."""
+    expected = total_attributes(record()) | BELOW
+    assert expected == total_attributes(seen())
+
+
+def test_totals_leave_out_what_was_not_seen() -> None:
+    """Where no probe tells, a span is as it was."""
+    assert set() == set(BELOW) & set(total_attributes(record()))
+
+
+def test_totals_say_that_there_is_nothing_to_see() -> None:
+    """An empty write buffer is a number, no compression a fact, and nothing sent a number too."""
+    connection = record()
+    connection.compression, connection.write_buffer = "", 0
+    connection.wire_in = 1
+    expected: dict[str, object] = {"ws.wire.bytes.in": 1, "ws.wire.bytes.out": 0}
+    expected |= {"ws.compression": "none", "ws.write_buffer.bytes": 0}
+    assert expected == {
+        name: value for name, value in total_attributes(connection).items() if name in BELOW
+    }
+
+
+@pytest.mark.parametrize("name", BELOW)
+def test_field_cannot_forge_what_was_seen(name: str) -> None:
+    """An application's field of that name gets a prefix, also where nothing was seen."""
+    for connection in (record(), seen()):
+        connection.set(name, "forged")
+        attributes = total_attributes(connection)
+        assert "forged" == attributes[f"app.{name}"]
+        assert "forged" != attributes.get(name)
+
+
 def test_every_attribute_is_documented() -> None:
     """What is set on a connection's span stands in the reference's table."""
-    connection = record(headers=[(b"host", b"example.org"), (b"user-agent", b"Client/1.0")])
+    connection = seen()
     connection.close_code, connection.close_text = 1000, "bye"
     failed = record()
     failed.status = 403
