@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from h2.config import H2Configuration
 from h2.connection import H2Connection
-from h2.events import DataReceived, ResponseReceived, StreamEnded
+from h2.events import DataReceived, ResponseReceived
 from hypercorn.asyncio import serve
 from hypercorn.asyncio.task_group import TaskGroup
 from hypercorn.config import Config
@@ -307,7 +307,13 @@ def test_probe_that_fails_harms_no_connection(
 
 
 class H2Client:
-    """A WebSocket over HTTP/2 (RFC 8441), in clear text."""
+    """A WebSocket over HTTP/2 (RFC 8441), in clear text.
+
+    Attributes:
+        frames: What came: opcodes and payloads.
+        pongs: Whether it answers pings while it reads.
+        status: That of the handshake's answer, empty before.
+    """
 
     def __init__(self, address: str, path: str) -> None:
         host, _, port = address.partition(":")
@@ -317,8 +323,8 @@ class H2Client:
         self._stream = self._connection.get_next_available_stream_id()
         self._unparsed = b""
         self.frames: list[tuple[int, bytes]] = []
+        self.pongs = True
         self.status = ""
-        self.ended = False
         self._connection.send_headers(
             self._stream,
             [
@@ -348,12 +354,11 @@ class H2Client:
                     self.status = str(dict[Any, Any](event.headers)[":status"])
                 elif isinstance(event, DataReceived):
                     self._unparsed += event.data
-                self.ended = self.ended or isinstance(event, StreamEnded)
             self._flush()
             while parsed := first_frame(self._unparsed):
                 opcode, payload, self._unparsed = parsed
                 self.frames.append((opcode, payload))
-                if opcode == PING:
+                if opcode == PING and self.pongs:
                     self.send(frame(PONG, payload))
 
     def close(self) -> None:
@@ -383,10 +388,10 @@ def test_websocket_over_http2_is_seen_without_its_tcp_connection(
         assert connection.numbers.look.buffer is None
         assert not observed.on_loop(connection.abort)
         assert not observed.on_loop(probe.peer_is_gone)
+        # hypercorn fails over anything that comes for a stream which it has just ended.
+        client.pongs = False
         client.send(close_frame(1000) if path == "/client" else frame(TEXT, b"close"))
         client.read_until(lambda: CLOSE in dict(client.frames))
-        if path == "/server":
-            client.send(close_frame(4000))
         observed.wait_for_ends(1)
         client.close()
     end = ("1000", "client", "normal") if path == "/client" else ("4xxx", "server", "application")
