@@ -21,6 +21,7 @@ from .logs import JSONFormatter
 from .metrics.endpoint import MetricsEndpoint
 from .middleware import WebSocketObserveMiddleware
 from .settings import Settings
+from .tracing import inject_context
 
 __all__ = [
     "Connection",
@@ -35,6 +36,7 @@ __all__ = [
     "__version__",
     "current_connection",
     "current_message",
+    "inject_context",
     "mount_metrics",
     "observe",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from typing import Any, Final
 
 from starlette.websockets import WebSocketDisconnect
@@ -30,7 +30,7 @@ from .states import (
     judge_ending,
 )
 from .store import RTT_BOUNDS, RouteNumbers
-from .traffic import Message, Traffic
+from .traffic import Message, Traffic, size_of
 
 __all__ = ["Connection", "Message"]
 
@@ -56,6 +56,9 @@ class Connection(Traffic):
         messages_out: Messages sent.
         bytes_in: Payload bytes received.
         bytes_out: Payload bytes sent.
+        slowest: The longest handler time, seconds.
+        response_headers: Those of the handshake's answer, while the hooks `opened` and `closed`
+            are called for it; else empty.
         duration: Accept until the connection ended, seconds; 0.0 while open and for a failed
             handshake.
         handshake_duration: Until the handshake was answered or given up, seconds.
@@ -91,7 +94,8 @@ class Connection(Traffic):
         ),
         *("_returned", "_send_errors", "_verdict", "close_code", "close_text", "closed_by"),
         *("compression", "duration", "fields", "handshake_duration", "heartbeat_rtt", "id"),
-        *("outcome", "probe", "reason", "route", "scope", "span_context", "span_id", "status"),
+        *("outcome", "probe", "reason", "response_headers", "route", "scope", "span_context"),
+        *("span_id", "status"),
         *("subprotocol", "trace"),
         *("trace_id", "wire_in", "wire_out", "write_buffer"),
     )
@@ -107,6 +111,7 @@ class Connection(Traffic):
         self.route = UNMATCHED
         self.id = self.trace_id = self.span_id = ""
         self.subprotocol: str | None = None
+        self.response_headers: Iterable[Any] = ()
         self.duration = self.handshake_duration = 0.0
         self.heartbeat_rtt: float | None = None
         self.wire_in = self.wire_out = 0
@@ -132,6 +137,16 @@ class Connection(Traffic):
             observation.store.live += 1
 
     @property
+    def observation(self) -> Observation:
+        """What it shares with the other connections of its middleware."""
+        return self._observation
+
+    @property
+    def accepted_at(self) -> float:
+        """When the handshake was accepted, of `time.perf_counter()`; 0.0 before."""
+        return self._accepted
+
+    @property
     def numbers(self) -> RouteNumbers:
         """The numbers of its route, once the handshake was answered."""
         return self._numbers
@@ -155,8 +170,12 @@ class Connection(Traffic):
 
     # What the shell tells. `now` is `time.perf_counter()`.
 
-    def send_failed(self, error: BaseException, started: float, now: float) -> None:
+    def send_failed(
+        self, message: MutableMapping[str, Any], error: BaseException, started: float, now: float
+    ) -> None:
         """Take in that the server refused what the application sent."""
+        if self.send_listener is not None and message["type"] == "websocket.send":
+            self._tell_sent(message, size_of(message), started, now, error)
         if self._accepted:
             # It may have waited for long behind a client that reads no more.
             self._send_time.observe(now - started)
@@ -326,7 +345,9 @@ class Connection(Traffic):
         if event == "accept":
             self._open(message, now)
         elif event == "response_start":
+            self.response_headers = message.get("headers") or ()
             self._fail_handshake("denied", "denied", message.get("status"), now)
+            self.response_headers = ()
         elif before is State.CONNECTING:
             # Every server answers 403 here, by the ASGI specification.
             routed = "router" not in self.scope or matched_route(self.scope) is not None
@@ -357,7 +378,10 @@ class Connection(Traffic):
         numbers.handshake.observe(self.handshake_duration)
         if self.probe is not None:
             self.probe.opened()
+        # Kept by nobody for as long as a connection lasts.
+        self.response_headers = message.get("headers") or ()
         self._hooks.call("opened", self)
+        self.response_headers = ()
 
     def _fail_handshake(self, outcome: str, reason: str, status: Any, now: float) -> None:
         numbers = self._bind_route()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .connection import Connection
     from .store import Store
 
-__all__ = ["EVENTS", "ConnectionHook", "Hooks", "MessageListener", "OwnErrors"]
+__all__ = ["EVENTS", "ConnectionHook", "Hooks", "MessageListener", "OwnErrors", "SendListener"]
 
 _logger = logging.getLogger("asgi_ws_observe")
 
@@ -24,6 +24,7 @@ EVENTS: Final = (
     "message_received",
     "message_handled",
     "message_sent",
+    "alive",
     "errored",
     "closed",
     "returned",
@@ -74,6 +75,9 @@ class ConnectionHook:
             size: Bytes of its payload.
         """
 
+    def alive(self, connection: Connection) -> None:
+        """Act about once a second while the connection is open."""
+
     def errored(self, connection: Connection, error: BaseException) -> None:
         """Act on an exception that left the application and is not just the client's leaving."""
 
@@ -97,8 +101,35 @@ class MessageListener(Protocol):
         """Act before the application gets a message."""
         ...
 
-    def handled(self) -> None:
-        """Act when the application is done with the message."""
+    def handled(self, duration: float) -> None:
+        """Act when the application is done with the message.
+
+        Args:
+            duration: The handler time, seconds.
+        """
+        ...
+
+
+class SendListener(Protocol):
+    """What follows what is sent over one connection, set as `Connection.send_listener`."""
+
+    def sent(
+        self,
+        message: Any,
+        size: int,
+        started: float,
+        now: float,
+        error: BaseException | None = None,
+    ) -> None:
+        """Act after the server took a message, or refused it.
+
+        Args:
+            message: The ASGI message; it must not be modified.
+            size: Bytes of its payload.
+            started: When the application sent it, of `time.perf_counter()`.
+            now: Likewise, when the server was done with it.
+            error: What the server raised.
+        """
         ...
 
 
@@ -149,6 +180,7 @@ class Hooks:
     message_received: list[Any]
     message_handled: list[Any]
     message_sent: list[Any]
+    alive: list[Any]
     errored: list[Any]
     closed: list[Any]
     returned: list[Any]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import re
 from datetime import datetime, timezone
+from time import perf_counter
 from typing import Any, Final
 
 import orjson
@@ -24,7 +25,7 @@ __all__ = ["LOG_FIELDS", "ConnectionLog", "JSONFormatter", "log_to_stderr_if_unc
 logger = logging.getLogger("asgi_ws_observe.connection")
 
 _COMMON: Final = {
-    "event": "`ws_open`, `ws_close` or `ws_error`",
+    "event": "`ws_open`, `ws_alive`, `ws_close` or `ws_error`",
     "connection_id": "the same in all lines of one connection",
     "trace_id": "32 hexadecimal digits, where there is a trace",
     "span_id": "16 hexadecimal digits of the connection's span",
@@ -38,6 +39,18 @@ LOG_FIELDS: Final[dict[str, dict[str, str]]] = {
     | {
         "subprotocol": "what the application accepted",
         "handshake_duration": "until accepted, seconds",
+    },
+    "ws_alive": _COMMON
+    | {
+        "duration": "since accepted, seconds",
+        "messages_in": "messages received until then",
+        "messages_out": "messages sent until then",
+        "bytes_in": "payload bytes received until then",
+        "bytes_out": "payload bytes sent until then",
+        "handler_time_max": "the longest handler time until then, seconds",
+        "heartbeat_rtt": "the last ping's round trip, seconds",
+        "write_buffer_bytes": "bytes that have not reached the client",
+        "sending": "`send()` calls that have not returned",
     },
     "ws_close": _COMMON
     | {
@@ -53,6 +66,7 @@ LOG_FIELDS: Final[dict[str, dict[str, str]]] = {
         "messages_out": "messages sent",
         "bytes_in": "payload bytes received",
         "bytes_out": "payload bytes sent",
+        "handler_time_max": "the longest handler time, seconds",
         "wire_bytes_in": "bytes received over TCP, the handshake and encryption included",
         "wire_bytes_out": "bytes sent over TCP, likewise",
         "compression": "the extension that compresses messages, or `none`",
@@ -91,6 +105,12 @@ class ConnectionLog(ConnectionHook):
         self._close = settings.log_close
         self._node = settings.node
         self._unchecked = settings.log_handler == "auto"
+
+    @classmethod
+    def of(cls, settings: Settings) -> ConnectionLog:
+        """Return the reader that these settings ask for."""
+        interval = settings.heartbeat_log_seconds
+        return cls(settings) if interval is None else LivingLog(settings, interval)
 
     def started(self, connection: Connection) -> None:
         # Not earlier: an application may configure logging when it starts.
@@ -156,11 +176,51 @@ class ConnectionLog(ConnectionHook):
             values["duration"] = round(connection.duration, 6)
             for name in ("messages_out", "bytes_in", "bytes_out"):
                 values[name] = getattr(connection, name)
+            values["handler_time_max"] = round(connection.slowest, 6) or None
             values |= _seen_below(connection)
         if error is not None:
             values["error_type"] = type(error).__name__
             kind = connection.message_type
             values["message_type"] = None if kind is None else safe_text(kind, 64)
+        return values
+
+
+class LivingLog(ConnectionLog):
+    """The same with a line now and then while a connection is open.
+
+    Args:
+        settings: The middleware's settings.
+        interval: Seconds between two lines of one connection.
+    """
+
+    def __init__(self, settings: Settings, interval: float) -> None:
+        super().__init__(settings)
+        self._interval = interval
+        self._due: dict[Connection, float] = {}
+
+    def alive(self, connection: Connection) -> None:
+        now = perf_counter()
+        due = self._due.get(connection, connection.accepted_at + self._interval)
+        if now >= due:
+            # From the last one, so that a late round makes no later ones late.
+            missed = (now - due) // self._interval
+            due += (missed + 1) * self._interval
+            self._write(logging.INFO, "ws_alive", connection)
+        self._due[connection] = due
+
+    def closed(self, connection: Connection) -> None:
+        self._due.pop(connection, None)
+        super().closed(connection)
+
+    def _values(
+        self, event: str, connection: Connection, error: BaseException | None
+    ) -> dict[str, Any]:
+        values = super()._values(event, connection, error)
+        if event == "ws_alive":
+            probe = connection.probe
+            values["duration"] = round(perf_counter() - connection.accepted_at, 6)
+            values["write_buffer_bytes"] = None if probe is None else probe.write_buffer()
+            values["sending"] = connection.sending or None
         return values
 
 

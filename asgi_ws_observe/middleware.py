@@ -24,7 +24,7 @@ from .observation import Observation
 from .runtime import Runtime
 from .settings import Settings
 from .states import State
-from .tracing import ConnectionTracing
+from .tracing import ConnectionTracing, Continuation
 from .transports import attach
 from .transports.uvicorn import observations
 
@@ -84,8 +84,10 @@ class WebSocketObserveMiddleware:
         readers: list[ConnectionHook] = []
         if settings.connection_span != "off":
             readers.append(ConnectionTracing(settings, tracer_provider))
+            if settings.max_span_seconds is not None:
+                readers.append(Continuation(settings.max_span_seconds))
         # After tracing, so that a line has the trace id.
-        readers.append(ConnectionLog(settings))
+        readers.append(ConnectionLog.of(settings))
         self._observation = Observation(settings, numbers.store, (*readers, *hooks), numbers.errors)
         observations.add(self._observation)
         self._runtime = Runtime.of(numbers.store, numbers.errors, settings)
@@ -127,6 +129,8 @@ class WebSocketObserveMiddleware:
         scope[SCOPE_KEY] = channel
         previous = enter_connection(channel)
         observation.hooks.call("started", channel)
+        if observation.hooks.alive:
+            self._runtime.follow(channel)
         if self.settings.probe == "auto":
             channel.probe = attach(
                 channel,
@@ -184,7 +188,7 @@ class _Channel(Connection):
             await self._send(message)
         except BaseException as error:
             self.sending -= 1
-            self._refused(error, started)
+            self._refused(message, error, started)
             raise
         self.sending -= 1
         try:
@@ -192,9 +196,9 @@ class _Channel(Connection):
         except Exception as error:  # noqa: BLE001
             self._failed(error)
 
-    def _refused(self, error: BaseException, started: float) -> None:
+    def _refused(self, message: Message, error: BaseException, started: float) -> None:
         try:
-            self.send_failed(error, started, perf_counter())
+            self.send_failed(message, error, started, perf_counter())
         except Exception as failure:  # noqa: BLE001
             self._failed(failure)
 

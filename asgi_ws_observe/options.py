@@ -16,11 +16,13 @@ __all__ = [
     "DeclaredCodes",
     "ErrorCodes",
     "Kind",
+    "Names",
     "Number",
     "Patterns",
     "Switch",
     "Text",
     "TokenOrCallback",
+    "WordOrCallback",
 ]
 
 
@@ -152,6 +154,12 @@ class Patterns(Kind):
         return texts
 
 
+class Names(Patterns):
+    """Several names; from the environment, separated by commas."""
+
+    accepts = "names separated by commas"
+
+
 class ErrorCodes(Kind):
     """Several close codes; from the environment, separated by commas."""
 
@@ -205,6 +213,21 @@ class Callback(Kind):
         if not callable(value) or inspect.iscoroutinefunction(value):
             raise ValueError
         return value  # type: ignore[no-any-return]
+
+
+class WordOrCallback(Callback):
+    """One of a few words, or a function that returns one."""
+
+    def __init__(self, *words: str) -> None:
+        super().__init__()
+        self._word = Choice(*words)
+        self.accepts = f"{self._word.accepts}, or {Callback.accepts}"
+
+    def parse(self, text: str) -> Any:
+        return super().parse(text) if ":" in text else text.strip()
+
+    def check(self, value: Any) -> Any:
+        return self._word.check(value) if isinstance(value, str) else super().check(value)
 
 
 class TokenOrCallback(Kind):

@@ -1,14 +1,16 @@
-"""What is done again and again on the event loop: its lag, the look at connections, heartbeats."""
+"""What is done again and again on the event loop: its lag, looks, heartbeats, signs of life."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Final
 
+from .connection import Connection
 from .heartbeats import Heartbeats
 from .hooks import OwnErrors
 from .looks import Looks
 from .probe import Probe
+from .rounds import Rounds
 from .settings import Settings
 from .store import Store
 from .timers import Timer
@@ -80,10 +82,12 @@ class Runtime:
     def __init__(self, store: Store, errors: OwnErrors, settings: Settings) -> None:
         self._looks = Looks(store, errors, settings)
         self._heartbeats = Heartbeats(errors, settings)
+        self._rounds = Rounds(errors)
         self._parts = (
             LoopLag(store, errors, settings.loop_lag_interval),
             self._looks,
             self._heartbeats,
+            self._rounds,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -114,6 +118,10 @@ class Runtime:
         self._loop = None
         for part in self._parts:
             part.stop()
+
+    def follow(self, connection: Connection) -> None:
+        """Call the hook `alive` for a connection until it has ended."""
+        self._rounds.add(connection)
 
     def add(self, probe: Probe) -> None:
         """Watch an open connection."""

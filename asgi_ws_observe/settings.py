@@ -16,14 +16,24 @@ from .options import (
     DeclaredCodes,
     ErrorCodes,
     Kind,
+    Names,
     Number,
     Patterns,
     Switch,
     Text,
     TokenOrCallback,
+    WordOrCallback,
 )
 
-__all__ = ["ENVIRONMENT_PREFIX", "MetricsAuth", "ScopeCallback", "Settings", "settings_table"]
+__all__ = [
+    "ENVIRONMENT_PREFIX",
+    "TRUST_WORDS",
+    "MessageCallback",
+    "MetricsAuth",
+    "ScopeCallback",
+    "Settings",
+    "settings_table",
+]
 
 #: An environment variable is this and the field's name in capitals.
 ENVIRONMENT_PREFIX: Final = "ASGI_WS_OBSERVE_"
@@ -32,6 +42,11 @@ ENVIRONMENT_PREFIX: Final = "ASGI_WS_OBSERVE_"
 ScopeCallback = Callable[[Mapping[str, Any]], "str | None"]
 #: A bearer token, or a function of the request's ASGI scope that says whether it may read.
 MetricsAuth = str | Callable[[Mapping[str, Any]], "bool | Awaitable[bool]"]
+
+#: A function of an ASGI message that returns its type, or `None`.
+MessageCallback = Callable[[Mapping[str, Any]], "str | None"]
+#: What `Settings.trust` may be, or return.
+TRUST_WORDS: Final = ("auto", "link", "parent", "never")
 
 _UNSET: Final[Any] = object()
 
@@ -141,16 +156,67 @@ class Settings:
     )
     connection_span: str = _option(
         "nested",
-        Choice("nested", "off"),
+        Choice("nested", "linked", "off"),
         "`nested`: the span `ws.upgrade` lasts as long as the connection and messages are its "
-        "children. `off`: no spans.",
+        "children. `linked`: it ends when the handshake is accepted, and every message is a trace "
+        "of its own with a link to it. `off`: no spans.",
+    )
+    max_span_seconds: float | None = _option(
+        None,
+        Number(1, whole=False, unit="seconds", optional=True),
+        "A span `ws.upgrade` that lasts longer ends, and another one with a link to it follows, so "
+        "that no backend waits for hours. None: it lasts as long as the connection.",
     )
     message_spans: str = _option(
-        "all", Choice("all", "off"), "Make a span `ws.message` for each message received."
+        "capped",
+        Choice("all", "capped", "slow", "off"),
+        "Spans `ws.message` of received messages. `all`: one each. `capped`: `message_span_rate` a "
+        "second, and beyond that the slow and the failed ones. `slow`: only those. `off`: none.",
+    )
+    message_span_rate: float = _option(
+        100.0,
+        Number(0.01, whole=False, unit="spans a second"),
+        "How many message spans the process makes a second when they are `capped`.",
+    )
+    slow_message_seconds: float = _option(
+        1.0,
+        Number(0, whole=False, unit="seconds"),
+        "A message whose handler takes this long has a span in any case.",
+    )
+    message_type: MessageCallback | None = _option(
+        None,
+        Callback(optional=True),
+        "Gets the ASGI message, returns its type for the span's name (`None`: found as usual).",
+    )
+    message_type_keys: Sequence[str] | None = _option(
+        ("type", "event", "action", "op"),
+        Names(optional=True),
+        "Keys of a message that is a JSON object, the first of which that it has is its type. "
+        "None: no message is read for that.",
+    )
+    message_json_bytes: int = _option(
+        16384, Number(0), "Messages larger than this are not read as JSON."
+    )
+    send_spans: bool = _option(
+        False,
+        Switch(),
+        "Make spans `ws.send` of what the application sends, bounded as `message_spans` says.",
+    )
+    trust: str | ScopeCallback = _option(
+        "auto",
+        WordOrCallback(*TRUST_WORDS),
+        "What trace context from outside is. `auto`: that of the upgrade's headers is the parent, "
+        "that of the query string and of messages is linked. `parent`, `link`, `never`: all of it "
+        "is. Or a callable that gets the scope and returns one of these.",
     )
     log_open: bool = _option(True, Switch(), "Write the line `ws_open` for each connection.")
     log_close: bool = _option(
         True, Switch(), "Write the line `ws_close` for each connection and each failed handshake."
+    )
+    heartbeat_log_seconds: float | None = _option(
+        None,
+        Number(1, whole=False, unit="seconds", optional=True),
+        "Write the line `ws_alive` this often for each open connection. None: never.",
     )
     log_handler: str = _option(
         "auto",
@@ -178,6 +244,11 @@ class Settings:
             raise SettingsError(
                 "Settings.enforce: got True without max_connections; accepted: max_connections=N "
                 "beside it"
+            )
+        if self.send_spans and self.message_spans == "off":
+            raise SettingsError(
+                "Settings.send_spans: got True with message_spans='off', which bounds them; "
+                "accepted: message_spans='all', 'capped' or 'slow' beside it"
             )
 
 

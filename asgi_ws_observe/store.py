@@ -66,7 +66,7 @@ HANDSHAKE_FAILURES: Final = (
 #: Every value of the label ``part`` of the library's own errors.
 ERROR_PARTS: Final = (
     *("record", "tracing", "logs", "hook", "connection_id", "route"),
-    *("metrics_auth", "collector", "runtime", "probe"),
+    *("metrics_auth", "collector", "runtime", "probe", "message_type", "trust"),
 )
 #: Every kind of server that `asgi_ws_observe.transports` knows.
 TRANSPORTS: Final = (
@@ -191,6 +191,7 @@ class Store:
         lag: The event loop's lag.
         lag_max: Returns the largest lag of the last minute, seconds.
         runtime: The periodic look of this store, of `asgi_ws_observe.runtime`.
+        span_bucket: How many message spans are made a second, of `asgi_ws_observe.tracing`.
         own_errors: Errors of the library's own parts, by part.
         dropped_labels: How often a label value became ``other``, by label.
         unexpected: Events in a state that does not expect them, by (state, event).
@@ -207,6 +208,7 @@ class Store:
         self.lag = Buckets(LAG_BOUNDS)
         self.lag_max: Callable[[], float] = float
         self.runtime: Any = None
+        self.span_bucket: Any = None
         self.own_errors = dict.fromkeys(ERROR_PARTS, 0)
         self.dropped_labels = {"route": 0, "type": 0}
         self.unexpected: dict[tuple[str, str], int] = {}

@@ -7,12 +7,12 @@ from bisect import bisect_left
 from collections.abc import MutableMapping
 from typing import Any, Final
 
-from .hooks import Hooks, MessageListener
+from .hooks import Hooks, MessageListener, SendListener
 from .observation import Observation
 from .states import State
 from .store import DURATION_BOUNDS, SEND_BOUNDS, SIZE_BOUNDS, Buckets, RouteNumbers
 
-__all__ = ["Message", "Traffic"]
+__all__ = ["Message", "Traffic", "size_of"]
 
 _OPEN: Final = State.OPEN
 # Most messages are small and most times short: their buckets without a search.
@@ -48,6 +48,7 @@ class Traffic:
         bytes_in: Payload bytes received.
         bytes_out: Payload bytes sent.
         received_at: When the application got its last message, of `time.perf_counter()`.
+        slowest: The longest handler time, seconds.
         sending: ``send()`` calls that have not returned, and since when the first has waited.
         message: The message that is, or was last, handled.
     """
@@ -56,17 +57,18 @@ class Traffic:
         *("_handler", "_handling", "_hooks", "_last_size", "_message", "_numbers", "_observation"),
         *("_on_handled", "_on_received", "_on_sent", "_send_time", "_size_in", "_size_out"),
         *("bytes_in", "bytes_out", "listener", "message_context", "messages_in", "messages_out"),
-        *("received_at", "sending", "sending_since", "state"),
+        *("received_at", "send_listener", "sending", "sending_since", "slowest", "state"),
     )
 
     def __init__(self, observation: Observation | None) -> None:
         self.state = State.CONNECTING
         self.messages_in = self.messages_out = self.bytes_in = self.bytes_out = 0
-        self.received_at = self.sending_since = 0.0
+        self.received_at = self.sending_since = self.slowest = 0.0
         self.sending = 0
         # Set by the tracing reader: what follows the messages, and the sampled span context of the
         # one that is being handled.
         self.listener: MessageListener | None = None
+        self.send_listener: SendListener | None = None
         self.message_context: Any = None
         self._message = Message(0, 0)
         self._last_size = 0
@@ -133,13 +135,17 @@ class Traffic:
         buckets = self._handler
         buckets.counts[bucket] += 1
         buckets.sum += duration
-        if self.message_context is not None:
-            buckets.exemplars[bucket] = (self.message_context, duration, time.time())
+        if duration > self.slowest:
+            self.slowest = duration
         if self.listener is not None:
             try:
-                self.listener.handled()
+                self.listener.handled(duration)
             except Exception as error:  # noqa: BLE001
                 self._stop_listening(error)
+            # Set when its span was made, which may be just now.
+            if self.message_context is not None:
+                buckets.exemplars[bucket] = (self.message_context, duration, time.time())
+                self.message_context = None
         if self._on_handled:
             self._hooks.call("message_handled", self, duration)
 
@@ -164,6 +170,8 @@ class Traffic:
         buckets = self._send_time
         buckets.counts[0 if duration <= _SHORT else bisect_left(SEND_BOUNDS, duration)] += 1
         buckets.sum += duration
+        if self.send_listener is not None:
+            self._tell_sent(message, size, started, now)
         if self._on_sent:
             self._hooks.call("message_sent", self, message, size)
 
@@ -182,11 +190,31 @@ class Traffic:
         self._size_in, self._size_out = numbers.size_in, numbers.size_out
         self._handler, self._send_time = numbers.handler, numbers.send
 
+    def _tell_sent(
+        self,
+        message: MutableMapping[str, Any],
+        size: int,
+        started: float,
+        now: float,
+        error: BaseException | None = None,
+    ) -> None:
+        try:
+            self.send_listener.sent(message, size, started, now, error)  # type: ignore[union-attr]
+        except Exception as failure:  # noqa: BLE001
+            self.send_listener = None
+            self._stop_listening(failure)
+
     def _stop_listening(self, error: Exception) -> None:
         listener, self.listener, self.message_context = self.listener, None, None
         self._observation.errors.report(
             "tracing", error, type(listener), "this connection's messages have no more spans"
         )
+
+
+def size_of(message: MutableMapping[str, Any]) -> int:
+    """Return the bytes of a sent message's payload."""
+    data = message.get("bytes")
+    return _utf8_size(message.get("text") or "") if data is None else len(data)
 
 
 def _utf8_size(text: str) -> int:

@@ -55,7 +55,8 @@ class Life:
 
     def refuse(self, error: BaseException, took: float = 0.0) -> None:
         """Let the server refuse what the application sends."""
-        self.connection.send_failed(error, self.now - took, self.now)
+        message = {"type": "websocket.send", "text": "hello"}
+        self.connection.send_failed(message, error, self.now - took, self.now)
 
     def end(self, error: BaseException | None = None) -> None:
         """Let the application return or raise."""

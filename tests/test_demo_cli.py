@@ -228,19 +228,21 @@ def test_log_lines_are_json_and_name_the_connection() -> None:
 
 
 def test_spans_console_prints_one_trace() -> None:
-    """The spans of the connection, its messages and the handler's own share one trace."""
+    """FastAPI's own span of the connection, the messages and the handler's own share one trace."""
     with demo("--spans", "console") as running:
         welcome = chat(f"{running.ws}/rooms/tea", "Ada", {"type": "chat", "text": "hello"})
-        wait_until(lambda: any("ws.upgrade /rooms" in line for line in running.printed))
+        wait_until(lambda: any("WS /rooms" in line for line in running.printed))
         spans = {
             span["name"]: span
             for span in (json.loads(line) for line in running.printed if line.startswith("{"))
         }
-    upgrade, message = spans["ws.upgrade /rooms/{room}"], spans["ws.message chat"]
-    store = spans["chat.store"]
+    upgrade, endpoint = spans["WS /rooms/{room}"], spans["fastapi.endpoint"]
+    message, store = spans["ws.message chat"], spans["chat.store"]
     traces = {each["context"]["trace_id"] for each in (upgrade, message, store)}
     assert traces == {f"0x{welcome['trace']}"}
-    assert message["parent_id"] == upgrade["context"]["span_id"]
+    assert "normal" == upgrade["attributes"]["ws.outcome"]
+    assert endpoint["parent_id"] == upgrade["context"]["span_id"]
+    assert message["parent_id"] == endpoint["context"]["span_id"]
     assert store["parent_id"] == message["context"]["span_id"]
 
 

@@ -50,6 +50,9 @@ class Everything(ConnectionHook):
     def errored(self, connection: Connection, error: BaseException) -> None:
         self._note("errored")
 
+    def alive(self, connection: Connection) -> None:
+        self._note("alive")
+
     def closed(self, connection: Connection) -> None:
         self._note("closed")
 

@@ -49,7 +49,15 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
         "shell",
         frozenset(
             {
-                *("middleware", "runtime", "timers", "looks", "heartbeats", "metrics.endpoint"),
+                *(
+                    "middleware",
+                    "runtime",
+                    "timers",
+                    "looks",
+                    "heartbeats",
+                    "rounds",
+                    "metrics.endpoint",
+                ),
                 "application",
             }
         ),

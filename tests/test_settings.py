@@ -39,7 +39,7 @@ def test_defaults_observe_everything_and_change_nothing() -> None:
     settings = Settings()
 
     assert (True, False, None) == (settings.enabled, settings.enforce, settings.max_connections)
-    assert ("nested", "all") == (settings.connection_span, settings.message_spans)
+    assert ("nested", "capped") == (settings.connection_span, settings.message_spans)
     assert (True, True, "auto") == (settings.log_open, settings.log_close, settings.log_handler)
     assert ((), (), (1011,)) == (
         settings.excluded_paths,
@@ -147,8 +147,8 @@ def test_empty_variable_is_none_or_the_default(monkeypatch: pytest.MonkeyPatch, 
         ("heartbeat_timeout", 0.05, "a number of seconds, 0.1 or more"),
         ("heartbeat_timeout", None, "a number of seconds, 0.1 or more"),
         ("heartbeat_close", "no", "true or false"),
-        ("connection_span", "linked ", "one of nested, off"),
-        ("message_spans", None, "one of all, off"),
+        ("connection_span", "linked ", "one of nested, linked, off"),
+        ("message_spans", None, "one of all, capped, slow, off"),
         ("log_open", None, "true or false"),
         ("log_handler", "stderr", "one of auto, off"),
         ("loop_lag_interval", math.inf, "a number of seconds, 0 or more"),

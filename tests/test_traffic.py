@@ -139,6 +139,7 @@ def test_refused_answer_to_the_handshake_is_no_backpressure() -> None:
 def test_exemplar_is_kept_for_the_bucket_of_a_sampled_message() -> None:
     """A slow bucket leads to a trace; the one before it keeps its own."""
     life = Life().opened()
+    life.connection.listener = Listener()
     for context, took in (("first", 0.0001), ("slow", 0.3), (None, 0.4)):
         life.receive(text("a"))
         life.connection.message_context = context
@@ -161,8 +162,8 @@ class Listener:
     def received(self, message: Any, size: int) -> None:
         self._note("received", message, size)
 
-    def handled(self) -> None:
-        self._note("handled")
+    def handled(self, duration: float) -> None:
+        self._note("handled", duration)
 
     def _note(self, name: str, *args: Any) -> None:
         self.calls.append((name, *args))
@@ -176,12 +177,13 @@ def test_listener_follows_every_message() -> None:
     life.connection.listener = listener
     first, second = text("a"), text("bc")
     life.receive(first)
+    life.now += 0.5
     life.receive(second)
     life.end()
 
     assert [
-        *(("received", first, 1), ("handled",)),
-        *(("received", second, 2), ("handled",)),
+        *(("received", first, 1), ("handled", pytest.approx(0.5))),
+        *(("received", second, 2), ("handled", 0.0)),
     ] == listener.calls
     assert listener.calls[0][1] is first
 

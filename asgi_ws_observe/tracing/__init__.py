@@ -1,7 +1,8 @@
-"""Spans: one for a connection, one for each message that a handler works on."""
+"""Spans: one for a connection, and of its messages as many as the settings allow."""
 
 from __future__ import annotations
 
-from .spans import ConnectionTracing
+from .carriers import inject_context
+from .spans import ConnectionTracing, Continuation
 
-__all__ = ["ConnectionTracing"]
+__all__ = ["ConnectionTracing", "Continuation", "inject_context"]

@@ -34,6 +34,9 @@ SPAN_ATTRIBUTES: Final = {
     "ws.close_text": "the close frame's reason, control characters escaped",
     "ws.closed_by": "`client`, `server`, `network` or `unknown`",
     "ws.close_reason": "the cause of the close or of the failed handshake, of a closed set",
+    "ws.connection.part": "2 and up for the spans that follow after `max_span_seconds`",
+    "ws.messages.untraced": "messages received so far that have no span",
+    "ws.handler_time.max": "the longest handler time so far, seconds",
     "ws.messages.in": "messages received",
     "ws.messages.out": "messages sent",
     "ws.bytes.in": "payload bytes received",
@@ -43,7 +46,7 @@ SPAN_ATTRIBUTES: Final = {
     "ws.compression": "the extension that compresses messages, or `none`",
     "ws.heartbeat.rtt": "the last ping's round trip, seconds",
     "ws.write_buffer.bytes": "bytes that had not reached the client at the end",
-    "ws.message.type": "what `current_message().type` was set to; 50 distinct ones, then `other`",
+    "ws.message.type": "the message's type; 50 distinct ones, then `other`",
     "ws.message.bytes": "payload bytes",
     "ws.message.opcode": "`text` or `binary`",
 }
@@ -97,6 +100,7 @@ def total_attributes(connection: Connection) -> dict[str, Any]:
         "ws.messages.out": connection.messages_out,
         "ws.bytes.in": connection.bytes_in,
         "ws.bytes.out": connection.bytes_out,
+        "ws.handler_time.max": connection.slowest,
     }
     return own | counts | _seen_below(connection)
 

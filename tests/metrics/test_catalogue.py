@@ -306,8 +306,8 @@ STORE_CHANGES: dict[str, Callable[[Store], object]] = {
     "unexpected": lambda store: store.unexpected.update({("open", "accept"): 7}),
     "scrape_seconds": lambda store: setattr(store, "scrape_seconds", 0.5),
 }
-#: Not exposed: it serves to enforce the limit, handshakes included.
-UNEXPOSED = {"live", "runtime"}
+#: Not exposed: what serves to enforce a limit, and what the shell keeps here.
+UNEXPOSED = {"live", "runtime", "span_bucket"}
 ROUTE_CHANGES: dict[str, Callable[[RouteNumbers], object]] = {
     "active": lambda numbers: setattr(numbers, "active", 7),
     "connects": lambda numbers: setattr(numbers, "connects", 7),

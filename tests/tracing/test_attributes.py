@@ -199,6 +199,7 @@ def test_totals_have_counts_and_fields() -> None:
     connection = record()
     connection.messages_in, connection.messages_out = 1, 2
     connection.bytes_in, connection.bytes_out = 30, 40
+    connection.slowest = 0.5
     connection.set("tenant", "acme")
     connection.set("seats", 7)
     assert {
@@ -206,6 +207,7 @@ def test_totals_have_counts_and_fields() -> None:
         "ws.messages.out": 2,
         "ws.bytes.in": 30,
         "ws.bytes.out": 40,
+        "ws.handler_time.max": 0.5,
         "tenant": "acme",
         "seats": 7,
     } == total_attributes(connection)
@@ -285,6 +287,7 @@ def test_every_attribute_is_documented() -> None:
     }
     assert set() == used - set(SPAN_ATTRIBUTES)
     assert {
-        *("http.route", "error.type", "ws.subprotocol"),
+        *("http.route", "error.type", "ws.subprotocol", "ws.connection.part"),
+        "ws.messages.untraced",
         *("ws.message.type", "ws.message.bytes", "ws.message.opcode"),
     } == set(SPAN_ATTRIBUTES) - used

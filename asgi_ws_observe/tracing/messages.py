@@ -1,0 +1,225 @@
+"""Spans of messages: all of them, so many a second, or the slow and failed ones only.
+
+A span that is due from the start is current in the handler. One of a message that only turned out
+to be slow or to fail is made afterwards, with its true times.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, MutableMapping
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode
+
+from ..labels import LabelLimiter
+from ..settings import Settings
+from .bucket import ALWAYS, NEVER, TokenBucket
+from .carriers import Trust
+from .contexts import base_of_current, enter, inside, leave
+from .payload import PayloadReader
+
+if TYPE_CHECKING:
+    from ..connection import Connection
+    from .upgrade import ConnectionTrace
+
+__all__ = ["MAX_MESSAGE_TYPES", "Detail", "MessageSpans", "fail"]
+
+#: Distinct values of ``ws.message.type``, ``other`` not counted.
+MAX_MESSAGE_TYPES: Final = 50
+
+
+class Detail:
+    """What all connections of one middleware share: how many spans, and what they say.
+
+    Attributes:
+        start_span: The tracer's.
+        bucket: When a span may be made from the start.
+        slow: Messages that take longer are kept, seconds.
+        type: Bounds the types.
+        reader: Finds the types.
+    """
+
+    __slots__ = ("_rate", "bucket", "reader", "slow", "start_span", "type")
+
+    def __init__(self, settings: Settings) -> None:
+        self.start_span: Callable[..., Span]
+        self.bucket: TokenBucket | None = {"all": ALWAYS, "slow": NEVER}.get(settings.message_spans)
+        self.slow = settings.slow_message_seconds
+        self.type = LabelLimiter(MAX_MESSAGE_TYPES)
+        self.reader = PayloadReader(settings)
+        self._rate = settings.message_span_rate
+
+    def bucket_of(self, connection: Connection) -> TokenBucket:
+        """Return the bucket that counts for a connection; a process has one."""
+        if self.bucket is None:
+            store = connection.observation.store
+            if store.span_bucket is None:
+                store.span_bucket = TokenBucket(self._rate)
+            self.bucket = store.span_bucket
+        return self.bucket
+
+
+class MessageSpans:
+    """The listener that makes the spans of one connection's messages.
+
+    Attributes:
+        made: How many it has made.
+        error: The exception that left the application while it worked on a message.
+        renew: Whether the connection's span has been followed by another one, which the handler
+            does not know.
+    """
+
+    __slots__ = (
+        *("_base", "_bucket", "_connection", "_detail", "_kind", "_links", "_message", "_parent"),
+        *("_reads_context", "_span", "_trace", "_trust", "error", "made", "renew"),
+    )
+
+    def __init__(
+        self, connection: Connection, detail: Detail, upgrade: ConnectionTrace, trust: Trust
+    ) -> None:
+        self._connection = connection
+        self._detail = detail
+        self._bucket = detail.bucket_of(connection)
+        self._trace = upgrade
+        self._trust = trust.client
+        self._reads_context = trust.client != "never"
+        self._span: Span | None = None
+        self._message: MutableMapping[str, Any] | None = None
+        self._kind: str | None = None
+        self._base: Context | None = None
+        self._parent: Context
+        self._links: tuple[Link, ...] | None
+        self.made = 0
+        self.error: BaseException | None = None
+        self.renew = False
+
+    def received(self, message: MutableMapping[str, Any], size: int) -> None:
+        """Start the message's span and make it current for the handler, if one is due."""
+        now = self._connection.received_at
+        if self.renew:
+            self._renew()
+        if now < self._bucket.opens_at:
+            # Kept for the case that it turns out to be slow, or fails.
+            self._message = message
+            return
+        self._bucket.take(now)
+        self._span = span = self._start(message, size)
+        identity = span.get_span_context()
+        self._connection.message_context = identity if identity.trace_flags.sampled else None
+        enter(trace.set_span_in_context(span, self._parent))
+
+    def handled(self, duration: float) -> None:
+        """End the message's span, or make that of one that was slow or failed."""
+        span = self._span
+        if span is None:
+            if self._message is not None and (
+                duration >= self._detail.slow or self.error is not None
+            ):
+                self._make_late(self._message, duration)
+            self._message = None
+            return
+        self._span = None
+        try:
+            self._name(span)
+            span.end()
+        finally:
+            # Whatever a span processor does, the handler must not stay inside this message.
+            leave()
+
+    def fail(self, error: BaseException) -> None:
+        """Take in that the application raised while it worked on a message, or between two."""
+        self.error = error
+        if self._span is not None:
+            fail(self._span, error)
+
+    def _start(
+        self, message: MutableMapping[str, Any], size: int, since: int | None = None
+    ) -> Span:
+        self._kind, remote = self._detail.reader.read(
+            message, size, carrier=self._reads_context, errors=self._connection.observation.errors
+        )
+        base = base_of_current()
+        if base is not self._base:
+            self._settle(base)
+        parent, links = self._parent, self._links
+        if remote is not None:
+            parent, links = self._with_remote(remote)
+        span = self._detail.start_span(
+            "ws.message", parent, SpanKind.CONSUMER, None, links, start_time=since
+        )
+        # One by one and late: attributes given at the start are copied and checked for the sampler
+        # too, which makes a sampled message a tenth dearer.
+        span.set_attribute("ws.message.bytes", size)
+        opcode = "text" if message.get("bytes") is None else "binary"
+        span.set_attribute("ws.message.opcode", opcode)
+        self.made += 1
+        return span
+
+    def _make_late(self, message: MutableMapping[str, Any], duration: float) -> None:
+        ended = time.time_ns()
+        size = self._connection.message.size
+        span = self._start(message, size, ended - round(duration * 1e9))
+        if self.error is not None:
+            fail(span, self.error)
+        identity = span.get_span_context()
+        self._connection.message_context = identity if identity.trace_flags.sampled else None
+        self._name(span)
+        span.end(ended)
+
+    def _name(self, span: Span) -> None:
+        kind = self._connection.message_type or self._kind
+        if kind is not None:
+            bounded = self._detail.type(str(kind))
+            span.update_name(f"ws.message {bounded}")
+            span.set_attribute("ws.message.type", bounded)
+
+    def _settle(self, base: Context) -> None:
+        """Find the parent for messages that are received where this context is current.
+
+        A span of the application's around its loop stays what it is, the parent of the messages.
+        """
+        self._base = base
+        upgrade = self._trace
+        if upgrade.linked:
+            parent = trace.set_span_in_context(trace.INVALID_SPAN, base)
+            self._links = (Link(upgrade.identity),)
+        else:
+            own = trace.get_current_span(base).get_span_context().trace_id
+            ours = own == upgrade.identity.trace_id
+            parent = base if ours else trace.set_span_in_context(upgrade.span, base)
+            self._links = None
+        self._parent = inside(base, parent)
+
+    def _with_remote(self, remote: SpanContext) -> tuple[Context, tuple[Link, ...]]:
+        """Return parent and links of a message whose sender said where it comes from."""
+        links = self._links or ()
+        if self._trust == "link":
+            return self._parent, (*links, Link(remote))
+        sender = trace.NonRecordingSpan(remote)
+        return trace.set_span_in_context(sender, self._parent), (Link(self._trace.identity),)
+
+    def _renew(self) -> None:
+        """Put the connection's present span where an earlier one of its own is current."""
+        self.renew = False
+        self._base = None
+        base = base_of_current()
+        if trace.get_current_span(base).get_span_context().trace_id in self._trace.earlier:
+            otel_context.attach(trace.set_span_in_context(self._trace.span, base))
+
+
+def fail(span: Span, error: BaseException, *, record: bool = True) -> None:
+    """Mark a span as failed.
+
+    Args:
+        span: The span.
+        error: Why.
+        record: Whether to add the exception with its traceback as an event.
+    """
+    if record:
+        span.record_exception(error)
+    span.set_attribute("error.type", type(error).__name__)
+    span.set_status(Status(StatusCode.ERROR, type(error).__name__))
