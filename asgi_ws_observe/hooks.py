@@ -101,12 +101,20 @@ class MessageListener(Protocol):
         """Act before the application gets a message."""
         ...
 
-    def handled(self, duration: float) -> None:
+    def handled(self, duration: float, exemplar: bool) -> Any:
         """Act when the application is done with the message.
 
         Args:
             duration: The handler time, seconds.
+            exemplar: Whether one is due.
+
+        Returns:
+            The message's sampled span context for the exemplar, `None` for none.
         """
+        ...
+
+    def interrupted(self) -> None:
+        """Act when ``receive()`` was cancelled or failed."""
         ...
 
 

@@ -172,7 +172,12 @@ class _Channel(Connection):
             self.handled(perf_counter())
         except Exception as error:  # noqa: BLE001
             self._failed(error)
-        message = await self._receive()
+        try:
+            message = await self._receive()
+        except BaseException:
+            if self.listener is not None:
+                self.listener.interrupted()
+            raise
         try:
             self.received(message, perf_counter())
         except Exception as error:  # noqa: BLE001

@@ -14,6 +14,10 @@ from .store import DURATION_BOUNDS, SEND_BOUNDS, SIZE_BOUNDS, Buckets, RouteNumb
 
 __all__ = ["Message", "Traffic", "size_of"]
 
+#: A connection gives a bucket no second exemplar within so many seconds, unless it gave another
+#: bucket one meanwhile.
+EXEMPLAR_REST: Final = 1.0
+
 _OPEN: Final = State.OPEN
 # Most messages are small and most times short: their buckets without a search.
 _SHORT: Final = DURATION_BOUNDS[0]
@@ -51,12 +55,14 @@ class Traffic:
         slowest: The longest handler time, seconds.
         sending: ``send()`` calls that have not returned, and since when the first has waited.
         message: The message that is, or was last, handled.
+        last_taken: The last one that the application asked for, by `message`.
     """
 
     __slots__ = (
-        *("_handler", "_handling", "_hooks", "_last_size", "_message", "_numbers", "_observation"),
+        *("_exemplar_at", "_exemplar_bucket"),
+        *("_handler", "_handling", "_hooks", "_last_size", "_numbers", "_observation"),
         *("_on_handled", "_on_received", "_on_sent", "_send_time", "_size_in", "_size_out"),
-        *("bytes_in", "bytes_out", "listener", "message_context", "messages_in", "messages_out"),
+        *("bytes_in", "bytes_out", "last_taken", "listener", "messages_in", "messages_out"),
         *("received_at", "send_listener", "sending", "sending_since", "slowest", "state"),
     )
 
@@ -65,12 +71,12 @@ class Traffic:
         self.messages_in = self.messages_out = self.bytes_in = self.bytes_out = 0
         self.received_at = self.sending_since = self.slowest = 0.0
         self.sending = 0
-        # Set by the tracing reader: what follows the messages, and the sampled span context of the
-        # one that is being handled.
+        # Set by the tracing reader: what follows the messages.
         self.listener: MessageListener | None = None
         self.send_listener: SendListener | None = None
-        self.message_context: Any = None
-        self._message = Message(0, 0)
+        self._exemplar_at = 0.0
+        self._exemplar_bucket = -1
+        self.last_taken = Message(0, 0)
         self._last_size = 0
         self._handling = False
         self._numbers: RouteNumbers
@@ -87,14 +93,14 @@ class Traffic:
 
     @property
     def message(self) -> Message:
-        if self._message.number != self.messages_in:
-            self._message = Message(self.messages_in, self._last_size)
-        return self._message
+        if self.last_taken.number != self.messages_in:
+            self.last_taken = Message(self.messages_in, self._last_size)
+        return self.last_taken
 
     @property
     def message_type(self) -> str | None:
         """The type that the application gave the message that is, or was last, handled."""
-        return self._message.type if self._message.number == self.messages_in else None
+        return self.last_taken.type if self.last_taken.number == self.messages_in else None
 
     # What the shell tells. `now` is `time.perf_counter()`.
 
@@ -138,14 +144,15 @@ class Traffic:
         if duration > self.slowest:
             self.slowest = duration
         if self.listener is not None:
+            due = now >= self._exemplar_at or bucket != self._exemplar_bucket
             try:
-                self.listener.handled(duration)
+                identity = self.listener.handled(duration, due)
             except Exception as error:  # noqa: BLE001
                 self._stop_listening(error)
-            # Set when its span was made, which may be just now.
-            if self.message_context is not None:
-                buckets.exemplars[bucket] = (self.message_context, duration, time.time())
-                self.message_context = None
+                identity = None
+            if identity is not None:
+                self._exemplar_at, self._exemplar_bucket = now + EXEMPLAR_REST, bucket
+                buckets.exemplars[bucket] = (identity, duration, time.time())
         if self._on_handled:
             self._hooks.call("message_handled", self, duration)
 
@@ -205,7 +212,7 @@ class Traffic:
             self._stop_listening(failure)
 
     def _stop_listening(self, error: Exception) -> None:
-        listener, self.listener, self.message_context = self.listener, None, None
+        listener, self.listener = self.listener, None
         self._observation.errors.report(
             "tracing", error, type(listener), "this connection's messages have no more spans"
         )

@@ -139,10 +139,10 @@ def test_refused_answer_to_the_handshake_is_no_backpressure() -> None:
 def test_exemplar_is_kept_for_the_bucket_of_a_sampled_message() -> None:
     """A slow bucket leads to a trace; the one before it keeps its own."""
     life = Life().opened()
-    life.connection.listener = Listener()
+    life.connection.listener = listener = Listener()
     for context, took in (("first", 0.0001), ("slow", 0.3), (None, 0.4)):
         life.receive(text("a"))
-        life.connection.message_context = context
+        listener.context = context
         life.now += took
         life.connection.handled(life.now)
 
@@ -157,13 +157,18 @@ class Listener:
 
     def __init__(self, broken: str = "") -> None:
         self.calls: list[Any] = []
+        self.context: Any = None
         self._broken = broken
 
     def received(self, message: Any, size: int) -> None:
         self._note("received", message, size)
 
-    def handled(self, duration: float) -> None:
+    def handled(self, duration: float, exemplar: bool) -> Any:
         self._note("handled", duration)
+        return self.context if exemplar else None
+
+    def interrupted(self) -> None:
+        self._note("interrupted")
 
     def _note(self, name: str, *args: Any) -> None:
         self.calls.append((name, *args))
@@ -195,7 +200,7 @@ def test_failing_listener_is_reported_once_and_dropped(
     """The messages are counted all the same, and have no exemplars."""
     life, listener = Life().opened(), Listener(broken)
     life.connection.listener = listener
-    life.connection.message_context = "context"
+    listener.context = "context"
     for _ in range(3):
         life.receive(text("a"))
     life.end()
@@ -204,7 +209,7 @@ def test_failing_listener_is_reported_once_and_dropped(
     assert len(listener.calls) <= 2
     assert 1 == life.store.own_errors["tracing"] == len(caplog.records)
     assert "this connection's messages have no more spans" in caplog.text
-    assert life.connection.message_context is None
+    assert {} == life.numbers.handler.exemplars
     assert (3, 3) == (life.connection.messages_in, observations(life.numbers.handler))
 
 

@@ -48,7 +48,7 @@ SPAN_ATTRIBUTES: Final = {
     "ws.write_buffer.bytes": "bytes that had not reached the client at the end",
     "ws.message.type": "the message's type; 50 distinct ones, then `other`",
     "ws.message.bytes": "payload bytes",
-    "ws.message.opcode": "`text` or `binary`",
+    "ws.message.opcode": "`binary`; a text message, which most are, has none",
 }
 
 

@@ -9,73 +9,112 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterator
-from contextvars import Context as TaskContext
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from opentelemetry import context as otel_context
-from opentelemetry.context import Context
+from opentelemetry import trace
+from opentelemetry.context import Context, create_key, set_value
 
-__all__ = ["base_of_current", "enter", "inside", "leave"]
+__all__ = ["SPAN_KEY", "Place", "attach", "base_of_current", "inside"]
+
+# What opentelemetry-api's own functions only pass on to, where it is to be found.
+_runtime: Final[Any] = getattr(otel_context, "_RUNTIME_CONTEXT", otel_context)
+#: `opentelemetry.context.attach`.
+attach: Final[Callable[[Context], object]] = _runtime.attach
+get_current: Final[Callable[[], Context]] = _runtime.get_current
 
 # A message's context, and all that are made from it, hold what was current before.
-_BASE: Final = otel_context.create_key("asgi_ws_observe_base")
+_BASE: Final = create_key("asgi_ws_observe_base")
+_RELEASE: Final = getattr(asyncio.tasks, "_release_waiter", None)
+
+
+# The key of the current span, which opentelemetry-api uses and does not name.
+(SPAN_KEY,) = trace.set_span_in_context(trace.INVALID_SPAN, Context())
 
 
 def base_of_current() -> Context:
     """Return what is current, or was before the message that is being worked on."""
-    current = otel_context.get_current()
-    return cast(Context, current.get(_BASE) or current)
+    current = get_current()
+    base: Any = current.get(_BASE)
+    return base or current
 
 
 def inside(base: Context, context: Context) -> Context:
-    """Return a context that `leave` leaves for another one."""
-    return otel_context.set_value(_BASE, base, context)
+    """Return a context that `Place.leave` leaves for another one."""
+    return set_value(_BASE, base, context)
 
 
-def enter(context: Context) -> None:
-    """Make a context current for the code that waits for this."""
-    otel_context.attach(context)
-    if sys.version_info < (3, 12):
-        for waiting in _waiting_contexts():
-            waiting.run(otel_context.attach, context)
+class Place:
+    """Where one connection's messages are received: makes contexts current there."""
+
+    __slots__ = ("_checked", "_found", "_loop", "_task")
+
+    def __init__(self) -> None:
+        # What is current, as `leave` found it in the same call of ``receive()``.
+        self._found: Context | None = None
+        # The last task that nobody waited for in `asyncio.wait_for`; whether it is this one.
+        self._task: Any = None
+        self._checked = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        with suppress(RuntimeError):  # another kind of event loop
+            self._loop = asyncio.get_running_loop()
+
+    def leave(self) -> None:
+        """Make current again what was before the message, if this is a message's context."""
+        current = get_current()
+        base: Any = current.get(_BASE)
+        if base is None:
+            self._found = current
+            return
+        attach(base)
+        self._found = base
+        if sys.version_info < (3, 12):
+            # As a rule it is the same task again.
+            if self._task is not None and asyncio.current_task(self._loop) is self._task:
+                self._checked = True
+            else:
+                self._check(base)
+
+    def interrupted(self) -> None:
+        """Take in that the application asked for a message and got none."""
+        self._found = None
+        self._checked = False
+
+    def _check(self, context: Context) -> None:
+        """Make a context current for the code that waits for this in `asyncio.wait_for`."""
+        if self._loop is None:
+            return
+        task = asyncio.current_task(self._loop)
+        if task is not self._task:
+            if _enter_waiting(task, context):
+                return
+            self._task = task
+        self._checked = True
 
 
-def leave() -> None:
-    """Make current again what was before the message, if this is a message's context."""
-    base = otel_context.get_current().get(_BASE)
-    if base is not None:
-        enter(cast(Context, base))
-
-
-def _waiting_contexts() -> Iterator[TaskContext]:
-    """Yield the contexts of the tasks that wait for this one in `asyncio.wait_for`.
+def _enter_waiting(task: Any, context: Context) -> bool:
+    """Make a context current for the tasks that wait for this one in `asyncio.wait_for`.
 
     Before Python 3.12 that runs ``receive()`` in a task of its own, with a copy of the caller's
     context, so the handler would not see the message. The caller waits for a future; the callback
     by which that will wake it up carries the caller's true context.
+
+    Returns:
+        Whether there was one.
     """
-    try:
-        task: Any = asyncio.current_task()
-    except RuntimeError:  # another kind of event loop
-        return
+    found = False
     while task is not None:
-        waiter = _waiter(task)
-        if waiter is None:
-            return
-        wakeup, context = waiter._callbacks[0]
-        yield context
-        task = getattr(wakeup, "__self__", None)
-
-
-def _waiter(task: Any) -> Any:
-    for callback, _ in getattr(task, "_callbacks", None) or ():
-        if isinstance(callback, partial) and callback.func is _RELEASE and callback.args:
-            waiter = callback.args[0]
-            if getattr(waiter, "_callbacks", None):
-                return waiter
-    return None
-
-
-_RELEASE: Final = getattr(asyncio.tasks, "_release_waiter", None)
+        waiter = None
+        for callback, _ in getattr(task, "_callbacks", None) or ():
+            if isinstance(callback, partial) and callback.func is _RELEASE:
+                waiter = callback.args[0]
+        waiting = getattr(waiter, "_callbacks", None)
+        if not waiting:
+            break
+        wakeup, caller = waiting[0]
+        caller.run(attach, context)
+        found, task = True, getattr(wakeup, "__self__", None)
+    return found

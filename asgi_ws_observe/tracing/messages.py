@@ -6,11 +6,11 @@ to be slow or to fail is made afterwards, with its true times.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode
@@ -19,7 +19,7 @@ from ..labels import LabelLimiter
 from ..settings import Settings
 from .bucket import ALWAYS, NEVER, TokenBucket
 from .carriers import Trust
-from .contexts import base_of_current, enter, inside, leave
+from .contexts import SPAN_KEY, Place, attach, base_of_current, inside
 from .payload import PayloadReader
 
 if TYPE_CHECKING:
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_MESSAGE_TYPES", "Detail", "MessageSpans", "fail"]
 
+_CONSUMER: Final = SpanKind.CONSUMER
+# What an object may begin with, white space included, by opcode.
+_STARTS: Final = {
+    "text": frozenset("{ \t\r\n"),
+    "binary": frozenset({b"{", b" ", b"\t", b"\r", b"\n"}),
+}
 #: Distinct values of ``ws.message.type``, ``other`` not counted.
 MAX_MESSAGE_TYPES: Final = 50
 
@@ -63,7 +69,7 @@ class Detail:
         return self.bucket
 
 
-class MessageSpans:
+class MessageSpans(Place):
     """The listener that makes the spans of one connection's messages.
 
     Attributes:
@@ -81,6 +87,7 @@ class MessageSpans:
     def __init__(
         self, connection: Connection, detail: Detail, upgrade: ConnectionTrace, trust: Trust
     ) -> None:
+        super().__init__()
         self._connection = connection
         self._detail = detail
         self._bucket = detail.bucket_of(connection)
@@ -99,36 +106,41 @@ class MessageSpans:
 
     def received(self, message: MutableMapping[str, Any], size: int) -> None:
         """Start the message's span and make it current for the handler, if one is due."""
-        now = self._connection.received_at
         if self.renew:
             self._renew()
-        if now < self._bucket.opens_at:
-            # Kept for the case that it turns out to be slow, or fails.
-            self._message = message
-            return
-        self._bucket.take(now)
+        bucket = self._bucket
+        if bucket is not ALWAYS:
+            now = self._connection.received_at
+            if now < bucket.opens_at:
+                # Kept for the case that it turns out to be slow, or fails.
+                self._message = message
+                return
+            bucket.take(now)
         self._span = span = self._start(message, size)
-        identity = span.get_span_context()
-        self._connection.message_context = identity if identity.trace_flags.sampled else None
-        enter(trace.set_span_in_context(span, self._parent))
+        # Written out, like `leave` below: every call here costs a message a percent.
+        attach(context := Context({**self._parent, SPAN_KEY: span}))
+        if sys.version_info < (3, 12) and not self._checked:
+            self._check(context)
+        self._checked = False
 
-    def handled(self, duration: float) -> None:
+    def handled(self, duration: float, exemplar: bool) -> SpanContext | None:
         """End the message's span, or make that of one that was slow or failed."""
         span = self._span
         if span is None:
-            if self._message is not None and (
-                duration >= self._detail.slow or self.error is not None
-            ):
-                self._make_late(self._message, duration)
-            self._message = None
-            return
+            message, self._message = self._message, None
+            if message is None or (duration < self._detail.slow and self.error is None):
+                return None
+            span = self._make_late(message, duration)
+            return _sampled(span) if exemplar else None
         self._span = None
         try:
-            self._name(span)
+            if self._kind is not None or self._connection.last_taken.type is not None:
+                self._name(span)
             span.end()
         finally:
             # Whatever a span processor does, the handler must not stay inside this message.
-            leave()
+            self.leave()
+        return _sampled(span) if exemplar else None
 
     def fail(self, error: BaseException) -> None:
         """Take in that the application raised while it worked on a message, or between two."""
@@ -139,36 +151,43 @@ class MessageSpans:
     def _start(
         self, message: MutableMapping[str, Any], size: int, since: int | None = None
     ) -> Span:
-        self._kind, remote = self._detail.reader.read(
-            message, size, carrier=self._reads_context, errors=self._connection.observation.errors
-        )
-        base = base_of_current()
+        data, opcode = message.get("text"), "text"
+        if data is None:
+            data, opcode = message.get("bytes") or b"", "binary"
+        base = self._found or base_of_current()
+        self._found = None
         if base is not self._base:
             self._settle(base)
         parent, links = self._parent, self._links
-        if remote is not None:
-            parent, links = self._with_remote(remote)
-        span = self._detail.start_span(
-            "ws.message", parent, SpanKind.CONSUMER, None, links, start_time=since
-        )
+        detail = self._detail
+        # Most messages that are no objects show it in their first character.
+        if detail.reader.asks or data[:1] in _STARTS[opcode]:
+            self._kind, remote = detail.reader.read(
+                message,
+                size,
+                carrier=self._reads_context,
+                errors=self._connection.observation.errors,
+            )
+            if remote is not None:
+                parent, links = self._with_remote(remote)
+        span = detail.start_span("ws.message", parent, _CONSUMER, None, links, since)
         # One by one and late: attributes given at the start are copied and checked for the sampler
-        # too, which makes a sampled message a tenth dearer.
+        # too, which makes a sampled message a tenth dearer. So does every further one.
         span.set_attribute("ws.message.bytes", size)
-        opcode = "text" if message.get("bytes") is None else "binary"
-        span.set_attribute("ws.message.opcode", opcode)
+        if opcode == "binary":
+            span.set_attribute("ws.message.opcode", opcode)
         self.made += 1
         return span
 
-    def _make_late(self, message: MutableMapping[str, Any], duration: float) -> None:
+    def _make_late(self, message: MutableMapping[str, Any], duration: float) -> Span:
         ended = time.time_ns()
         size = self._connection.message.size
         span = self._start(message, size, ended - round(duration * 1e9))
         if self.error is not None:
             fail(span, self.error)
-        identity = span.get_span_context()
-        self._connection.message_context = identity if identity.trace_flags.sampled else None
         self._name(span)
         span.end(ended)
+        return span
 
     def _name(self, span: Span) -> None:
         kind = self._connection.message_type or self._kind
@@ -208,7 +227,12 @@ class MessageSpans:
         self._base = None
         base = base_of_current()
         if trace.get_current_span(base).get_span_context().trace_id in self._trace.earlier:
-            otel_context.attach(trace.set_span_in_context(self._trace.span, base))
+            attach(trace.set_span_in_context(self._trace.span, base))
+
+
+def _sampled(span: Span) -> SpanContext | None:
+    identity = span.get_span_context()
+    return identity if identity.trace_flags.sampled else None
 
 
 def fail(span: Span, error: BaseException, *, record: bool = True) -> None:

@@ -22,12 +22,16 @@ _NOTHING: Final[Mapping[str, Any]] = {}
 class PayloadReader:
     """Reads the type and the carrier out of messages that are JSON objects.
 
+    Attributes:
+        asks: Whether every message is to be read, since the application has a function for it.
+
     Args:
         settings: `message_type`, `message_type_keys` and `message_json_bytes` count.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._callback = settings.message_type
+        self.asks = self._callback is not None
         self._keys: Sequence[str] = settings.message_type_keys or ()
         self._most = settings.message_json_bytes
 
@@ -46,6 +50,8 @@ class PayloadReader:
         if not carrier and (kind is not None or not self._keys):
             return kind, None
         envelope = self._object(message, size)
+        if not envelope:
+            return kind, None
         if kind is None:
             kind = self._type_in(envelope)
         return kind, _context_in(envelope) if carrier else None
@@ -66,9 +72,6 @@ class PayloadReader:
         data = message.get("text")
         if data is None:
             data = message.get("bytes") or b""
-        # Most that is no object need not be parsed to see it.
-        if data[:1] not in ("{", b"{", " ", b" ", "\n", b"\n", "\t", b"\t", "\r", b"\r"):
-            return _NOTHING
         try:
             value = orjson.loads(data)
         except ValueError:

@@ -76,5 +76,5 @@ class SendSpans:
             span.set_attribute("ws.message.type", bounded)
         span.set_attribute("ws.connection.id", connection.id)
         span.set_attribute("ws.message.bytes", size)
-        opcode = "text" if message.get("bytes") is None else "binary"
-        span.set_attribute("ws.message.opcode", opcode)
+        if message.get("bytes") is not None:
+            span.set_attribute("ws.message.opcode", "binary")
