@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 from .application import mount_metrics, observe
 from .connection import Connection, Message
 from .current import current_connection, current_message
-from .exceptions import ObserveError, SettingsError
+from .exceptions import MissingExtraError, ObserveError, SettingsError
 from .hooks import ConnectionHook
 from .logs import JSONFormatter
 from .metrics.endpoint import MetricsEndpoint
@@ -29,6 +29,7 @@ __all__ = [
     "JSONFormatter",
     "Message",
     "MetricsEndpoint",
+    "MissingExtraError",
     "ObserveError",
     "Settings",
     "SettingsError",

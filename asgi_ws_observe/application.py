@@ -1,9 +1,9 @@
-"""How the library is put on an application: `mount_metrics` and `observe`."""
+"""How the library is put on an application, and taken off: `mount_metrics`, `observe`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from opentelemetry.trace import TracerProvider
 from prometheus_client import CollectorRegistry
@@ -16,8 +16,11 @@ from .hooks import ConnectionHook
 from .metrics.endpoint import MetricsEndpoint
 from .middleware import WebSocketObserveMiddleware
 from .settings import Settings
+from .tracing.http import HTTPTracing
 
-__all__ = ["mount_metrics", "observe"]
+__all__ = ["mount_metrics", "observe", "unobserve"]
+
+_OURS: Final = (WebSocketObserveMiddleware, HTTPTracing)
 
 AppType = TypeVar("AppType", bound=Starlette)
 
@@ -87,8 +90,7 @@ class _MountedMetrics:
 
 def _middleware_arguments(app: Starlette) -> dict[str, Any] | None:
     for middleware in app.user_middleware:
-        cls: Any = middleware.cls
-        if isinstance(cls, type) and issubclass(cls, WebSocketObserveMiddleware):
+        if _is_a(middleware.cls, WebSocketObserveMiddleware):
             return dict(middleware.kwargs)
     return None
 
@@ -100,7 +102,8 @@ def observe(
     registry: CollectorRegistry | None = None,
     tracer_provider: TracerProvider | None = None,
     hooks: Iterable[ConnectionHook] = (),
-    metrics_path: str = "/metrics",
+    metrics_path: str | None = "/metrics",
+    http: bool = False,
 ) -> AppType:
     """Add the middleware and mount the metrics; calling it again changes nothing.
 
@@ -110,7 +113,9 @@ def observe(
         registry: Default: prometheus_client's own.
         tracer_provider: Default: the global one, whenever it is set.
         hooks: Your own `ConnectionHook` objects.
-        metrics_path: Where the metrics are served.
+        metrics_path: Where the metrics are served; `None` for nowhere.
+        http: Trace HTTP requests as well, with opentelemetry-instrumentation-asgi; those that
+            somebody traces already are left alone.
 
     Returns:
         The application.
@@ -126,5 +131,29 @@ def observe(
             tracer_provider=tracer_provider,
             hooks=tuple(hooks),
         )
-    mount_metrics(app, metrics_path)
+    traced = any(_is_a(each.cls, HTTPTracing) for each in app.user_middleware)
+    if http and not traced:
+        app.add_middleware(HTTPTracing, tracer_provider=tracer_provider, metrics_path=metrics_path)
+    if metrics_path is not None:
+        mount_metrics(app, metrics_path)
     return app
+
+
+def unobserve(app: Starlette) -> None:
+    """Take off an application what `observe` put on it; where there is nothing, nothing happens.
+
+    Args:
+        app: A FastAPI or Starlette application, started or not.
+    """
+    app.user_middleware = [each for each in app.user_middleware if not _is_a(each.cls, *_OURS)]
+    app.router.routes[:] = [
+        route
+        for route in app.router.routes
+        if not isinstance(getattr(route, "endpoint", None), _MountedMetrics)
+    ]
+    if app.middleware_stack is not None:
+        app.middleware_stack = app.build_middleware_stack()
+
+
+def _is_a(cls: Any, *classes: type) -> bool:
+    return isinstance(cls, type) and issubclass(cls, classes)

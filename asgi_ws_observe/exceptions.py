@@ -1,14 +1,15 @@
 """What the library raises, and only before the application serves its first connection.
 
     ObserveError
-    └── SettingsError (also a ValueError)
+    ├── SettingsError (also a ValueError)
+    └── MissingExtraError (also an ImportError)
 
 After start-up nothing here ever reaches the application.
 """
 
 from __future__ import annotations
 
-__all__ = ["ObserveError", "SettingsError"]
+__all__ = ["MissingExtraError", "ObserveError", "SettingsError"]
 
 
 class ObserveError(Exception):
@@ -20,3 +21,17 @@ class SettingsError(ObserveError, ValueError):
 
     The message names the setting, what it got, from where, and what it accepts.
     """
+
+
+class MissingExtraError(ObserveError, ImportError):
+    """A module needs a package that is not installed.
+
+    Args:
+        extra: The extra that brings it.
+        package: The package.
+    """
+
+    def __init__(self, extra: str, package: str) -> None:
+        super().__init__(
+            f"{package} is not installed; it comes with: pip install 'asgi-ws-observe[{extra}]'"
+        )

@@ -18,6 +18,7 @@ __all__ = [
     "Kind",
     "Names",
     "Number",
+    "Path",
     "Patterns",
     "Switch",
     "Text",
@@ -122,6 +123,17 @@ class Text(Kind):
         if not isinstance(value, str) or not value.strip():
             raise ValueError
         return safe_text(value.strip())
+
+
+class Path(Kind):
+    """The path of a route."""
+
+    accepts = "a path that starts with /"
+
+    def check(self, value: Any) -> str:
+        if not isinstance(value, str) or not value.startswith("/"):
+            raise ValueError
+        return value
 
 
 class Choice(Kind):

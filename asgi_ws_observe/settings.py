@@ -18,6 +18,7 @@ from .options import (
     Kind,
     Names,
     Number,
+    Path,
     Patterns,
     Switch,
     Text,
@@ -230,6 +231,12 @@ class Settings:
         "Close `/metrics`: a bearer token (401 without it), or a callable, plain or async, that "
         "gets the request's scope and returns whether it may read (403 if not).",
         secret=True,
+    )
+    metrics_path: str | None = _option(
+        None,
+        Path(optional=True),
+        "Where `opentelemetry-instrument` and `WebSocketInstrumentor` serve the metrics. None: "
+        "nowhere. `mount_metrics` and `observe` take theirs as an argument.",
     )
     loop_lag_interval: float = _option(
         0.5,

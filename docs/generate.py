@@ -148,7 +148,7 @@ SPANS: Final = (
         "`ws.upgrade {route}`",
         "SERVER",
         "with the handshake",
-        "when the connection is over",
+        "when the connection is over; `linked`: when it was accepted",
         "the span that is current, else the upgrade's `traceparent`",
     ),
     (
@@ -156,7 +156,21 @@ SPANS: Final = (
         "CONSUMER",
         "when the application gets a message",
         "when it asks for the next one, or ends",
-        "`ws.upgrade`",
+        "what is current, which is `ws.upgrade` or below it; `linked`: none",
+    ),
+    (
+        "`ws.send {type}`",
+        "PRODUCER",
+        "with `send()`, if `Settings(send_spans=True)`",
+        "when the server took the message",
+        "what is current where the application sends",
+    ),
+    (
+        "`ws.close {route}`",
+        "INTERNAL",
+        "`linked` only: when the connection is over",
+        "at once; it has the outcome and the totals",
+        "none",
     ),
 )
 
@@ -168,22 +182,29 @@ def spans_page() -> str:
 # Spans
 
 Made with opentelemetry-api: nothing is made, and nothing is paid, until an SDK sets a tracer
-provider. `Settings(connection_span="off")` and `Settings(message_spans="off")` turn them off.
+provider. [How to](../how-to/tracing.md) choose how many, and live with other tracers.
 
 {table(("span", "kind", "begins", "ends", "parent"), SPANS)}
 `ws.message` is current in the handler, so the handler's own spans are its children; waiting for the
-client is not in it. Its type comes from `current_message().type = "..."`; without one its name is
-`ws.message`. A malformed `traceparent` is ignored.
+client is not in it. Without a type its name is `ws.message`. A malformed `traceparent` is ignored.
+
+Links: what is linked is the handshake from every message and from `ws.close` (`linked`), the span before
+from one that follows after `max_span_seconds`, a client's own context unless it is believed, the
+connection from a `ws.send` in another one's trace.
+
+Where FastAPI or one of OpenTelemetry's instrumentations has a SERVER span already, that one is the
+connection's: it gets the attributes, and there is no `ws.upgrade`.
 
 The status is an error when an exception left the application, or the close code is one of
 `Settings(error_close_codes=...)` (1011 by default). 1000, 1001, 1005 are none, nor is 1006
 by itself.
 
-What `current_connection().set(name, value)` keeps is an attribute of `ws.upgrade`.
+What `current_connection().set(name, value)` keeps is an attribute of the connection's span.
 
 ## Attributes
 
-Never the query string, and of the headers only the user agent and the host.
+Never the query string, and of the headers only the user agent, the host, and those that
+OpenTelemetry's environment variables ask for (`http.request.header.*`, `http.response.header.*`).
 
 {table(("attribute", "what"), rows)}"""
 
@@ -198,7 +219,7 @@ def logs_page() -> str:
     return f"""{NOTE}
 # Log lines
 
-Logger `asgi_ws_observe.connection`: `ws_open` and `ws_close` at INFO, `ws_error` at ERROR with the
+Logger `asgi_ws_observe.connection`: `ws_open`, `ws_alive` and `ws_close` at INFO, `ws_error` at ERROR with the
 traceback. The fields are attributes of the record (`extra`), so any formatter can use them;
 `asgi_ws_observe.JSONFormatter` writes one JSON object a line, with `time`, `level` and `logger` in
 front. A field without a value is left out. What `current_connection().set(name, value)` keeps is a

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
 
+import httpx
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp
 
 CONNECT: dict[str, Any] = {"type": "websocket.connect"}
+NO_HEADERS: Final[Mapping[str, str]] = {}
 ACCEPT: dict[str, Any] = {"type": "websocket.accept"}
 
 
@@ -81,6 +84,28 @@ class Spans:
     def named(self, prefix: str) -> list[ReadableSpan]:
         """Return the finished spans whose names begin so."""
         return [span for span in self.all() if span.name.startswith(prefix)]
+
+
+def talk(app: ASGIApp, path: str = "/ws") -> None:
+    """Say something to an application that answers."""
+    server = Server([CONNECT, text("hello"), disconnect()])
+
+    async def connect() -> None:
+        await app(scope(path), server.receive, server.send)
+
+    asyncio.run(connect())
+    assert ["hello"] == [message["text"] for message in server.sent if message.get("text")]
+
+
+def get(app: ASGIApp, path: str, headers: Mapping[str, str] = NO_HEADERS) -> httpx.Response:
+    """Ask an application once, without following redirects."""
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+            return await client.get(path, headers=dict(headers))
+
+    return asyncio.run(ask())
 
 
 def sample(registry: CollectorRegistry, name: str, **labels: str) -> float | None:

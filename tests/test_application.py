@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
-import httpx
 import pytest
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, Counter
@@ -26,7 +24,7 @@ from asgi_ws_observe import (
     observe,
 )
 from asgi_ws_observe.connection import Connection
-from tests.support import CONNECT, Server, Spans, disconnect, sample, scope, text
+from tests.support import Spans, get, sample, talk
 
 OFF = Settings(log_handler="off")
 CLOSED = Settings(log_handler="off", metrics_auth="s3cret")
@@ -40,28 +38,6 @@ async def answer(websocket: WebSocket) -> None:
     await websocket.accept()
     await websocket.send_text(await websocket.receive_text())
     await websocket.close()
-
-
-def talk(app: ASGIApp, path: str = "/ws") -> None:
-    """Say something to an application that answers."""
-    server = Server([CONNECT, text("hello"), disconnect()])
-
-    async def connect() -> None:
-        await app(scope(path), server.receive, server.send)
-
-    asyncio.run(connect())
-    assert ["hello"] == [message["text"] for message in server.sent if message.get("text")]
-
-
-def get(app: ASGIApp, path: str, headers: dict[str, str]) -> httpx.Response:
-    """Ask an application once, without following redirects."""
-
-    async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
-            return await client.get(path, headers=headers)
-
-    return asyncio.run(ask())
 
 
 def page(app: ASGIApp, path: str = "/metrics", **headers: str) -> str:

@@ -70,7 +70,7 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
             name
             for edge in (
                 *("fanout", "socketio", "client", "console"),
-                *("operations", "cli", "__main__"),
+                *("operations", "cli", "instrumentor", "__main__"),
             )
             for name in (edge, f"{edge}.*")
         ),

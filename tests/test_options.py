@@ -18,11 +18,14 @@ from asgi_ws_observe.options import (
     DeclaredCodes,
     ErrorCodes,
     Kind,
+    Names,
     Number,
+    Path,
     Patterns,
     Switch,
     Text,
     TokenOrCallback,
+    WordOrCallback,
 )
 
 
@@ -57,6 +60,9 @@ KINDS: list[Kind] = [
     Patterns(),
     ErrorCodes(),
     DeclaredCodes(),
+    Names(),
+    Path(),
+    WordOrCallback("all", "off"),
     TokenOrCallback(),
 ]
 
@@ -77,6 +83,10 @@ KINDS: list[Kind] = [
         (SECONDS, "0", 0.0),
         (SECONDS, "1e3", 1000.0),
         (Text(), "node-7", "node-7"),
+        (Path(), "/metrics", "/metrics"),
+        (Names(), "type, op,", ("type", "op")),
+        (WordOrCallback("all", "off"), " off ", "off"),
+        (WordOrCallback("all", "off"), PATH + "allow", allow),
         (Choice("all", "off"), "off", "off"),
         (Patterns(), "/health, /internal/* ,,", ("/health", "/internal/*")),
         (Patterns(), "/one", ("/one",)),

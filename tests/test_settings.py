@@ -85,8 +85,20 @@ def test_every_default_is_accepted_as_an_argument() -> None:
         ("heartbeat_interval", "30", 30.0),
         ("heartbeat_timeout", "2.5", 2.5),
         ("heartbeat_close", "yes", True),
-        ("connection_span", "off", "off"),
+        ("connection_span", "linked", "linked"),
+        ("max_span_seconds", "3600", 3600.0),
         ("message_spans", "off", "off"),
+        ("message_span_rate", "12.5", 12.5),
+        ("slow_message_seconds", "0.5", 0.5),
+        ("message_type", "os.path:join", os.path.join),
+        ("message_type_keys", "kind, op", ("kind", "op")),
+        ("message_type_keys", "", None),
+        ("message_json_bytes", "0", 0),
+        ("send_spans", "true", True),
+        ("trust", "never", "never"),
+        ("trust", "os.path:join", os.path.join),
+        ("heartbeat_log_seconds", "60", 60.0),
+        ("metrics_path", "/numbers", "/numbers"),
         ("log_open", "false", False),
         ("log_close", "0", False),
         ("log_handler", "off", "off"),
@@ -149,6 +161,17 @@ def test_empty_variable_is_none_or_the_default(monkeypatch: pytest.MonkeyPatch, 
         ("heartbeat_close", "no", "true or false"),
         ("connection_span", "linked ", "one of nested, linked, off"),
         ("message_spans", None, "one of all, capped, slow, off"),
+        ("max_span_seconds", 0, "a number of seconds, 1 or more, or None"),
+        ("message_span_rate", 0, "a number of spans a second, 0.01 or more"),
+        ("slow_message_seconds", -1, "a number of seconds, 0 or more"),
+        ("message_type", "type", "a plain function"),
+        ("message_type_keys", "type", "names separated by commas, or None"),
+        ("message_json_bytes", -1, "a whole number, 0 or more"),
+        ("send_spans", None, "true or false"),
+        ("trust", "everybody", "one of auto, link, parent, never, or a plain function"),
+        ("trust", None, "one of auto, link, parent, never, or a plain function"),
+        ("heartbeat_log_seconds", 0.5, "a number of seconds, 1 or more, or None"),
+        ("metrics_path", "metrics", "a path that starts with /, or None"),
         ("log_open", None, "true or false"),
         ("log_handler", "stderr", "one of auto, off"),
         ("loop_lag_interval", math.inf, "a number of seconds, 0 or more"),
@@ -190,6 +213,12 @@ def test_enforcing_without_a_limit_raises() -> None:
     """There would be nothing to enforce."""
     with pytest.raises(SettingsError, match=r"^Settings\.enforce: got True without max_connect"):
         Settings(enforce=True)
+
+
+def test_send_spans_without_message_spans_raise() -> None:
+    """What bounds them would be off."""
+    with pytest.raises(SettingsError, match=r"^Settings\.send_spans: got True with message_spans"):
+        Settings(send_spans=True, message_spans="off")
 
 
 def test_enforcing_a_limit_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:

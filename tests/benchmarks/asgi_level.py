@@ -24,6 +24,7 @@ BARE: Final = "bare application"
 PASS_THROUGH: Final = "pass-through wrapper"
 OURS: Final = "asgi_ws_observe: metrics and logs"
 OURS_SAMPLED: Final = "asgi_ws_observe: all messages traced, sampled"
+OURS_CAPPED: Final = "asgi_ws_observe: messages traced as by default, a flood"
 OURS_UNSAMPLED: Final = "asgi_ws_observe: all messages traced, sampled out"
 TUTORIAL: Final = "the tutorial's Counter.labels().inc() in and out"
 PEER_SAMPLED: Final = "opentelemetry-instrumentation-asgi, sampled"
@@ -76,12 +77,12 @@ def tutorial(app: Any) -> Any:
     return wrapped
 
 
-def ours(provider: TracerProvider | None = None) -> Any:
+def ours(provider: TracerProvider | None = None, message_spans: str = "all") -> Any:
     """Return the echo with this library."""
     return WebSocketObserveMiddleware(
         echo,
         registry=CollectorRegistry(),
-        settings=Settings(message_spans="all", log_handler="off"),
+        settings=Settings(message_spans=message_spans, log_handler="off"),
         tracer_provider=provider,
     )
 
@@ -100,6 +101,7 @@ CASES: Final[dict[str, Callable[[], Any]]] = {
     PEER: lambda: peer(tracer_provider=TracerProvider(), exclude_spans=["receive", "send"]),
     OURS_UNSAMPLED: lambda: ours(TracerProvider(sampler=ALWAYS_OFF)),
     PEER_UNSAMPLED: lambda: peer(tracer_provider=TracerProvider(sampler=ALWAYS_OFF)),
+    OURS_CAPPED: lambda: ours(TracerProvider(), "capped"),
     OURS_SAMPLED: lambda: ours(TracerProvider()),
     PEER_SAMPLED: lambda: peer(tracer_provider=TracerProvider()),
 }
