@@ -14,7 +14,7 @@ from asgi_ws_observe import Settings, observe
 from .chat import Conversation
 from .hub import Hub, MemoryHub
 from .protocol import CLOSE_CODES, PRIVATE_ROOM, ROOMS
-from .telemetry import print_spans
+from .telemetry import export_spans
 
 __all__ = ["create_app"]
 
@@ -30,8 +30,7 @@ _HEADERS: Final = {
 def create_app() -> FastAPI:
     """Return the demo; ``DEMO_APP_WORKERS`` and ``DEMO_APP_SPANS`` come from the command line."""
     workers = int(os.environ.get("DEMO_APP_WORKERS", "1"))
-    if os.environ.get("DEMO_APP_SPANS") == "console":
-        print_spans()
+    export_spans(os.environ.get("DEMO_APP_SPANS", "none"))
     # FastAPI's own documentation pages load scripts from elsewhere.
     app = FastAPI(title="asgi_ws_observe demo", docs_url=None, redoc_url=None, openapi_url=None)
 

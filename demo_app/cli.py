@@ -20,6 +20,7 @@ _PACKAGES: Final = {
     "uvloop": "uvloop",
     "rich": "rich",
     "opentelemetry.sdk": "opentelemetry-sdk",
+    "opentelemetry.exporter.otlp.proto.http": "opentelemetry-exporter-otlp-proto-http",
 }
 
 
@@ -61,6 +62,8 @@ def _needed_by_server(options: argparse.Namespace) -> list[str]:
         needed.append("uvloop")
     if options.spans != "none":
         needed.append("opentelemetry.sdk")
+    if options.spans == "otlp":
+        needed.append("opentelemetry.exporter.otlp.proto.http")
     return needed
 
 
@@ -110,9 +113,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--spans",
-        choices=("none", "console"),
+        choices=("none", "console", "otlp"),
         default="none",
-        help="console: print every span on stdout; default: %(default)s",
+        help="console: print every span on stdout; otlp: send them to OTEL_EXPORTER_OTLP_ENDPOINT "
+        "(http/protobuf, http://localhost:4318 if unset); default: %(default)s",
     )
     parser.add_argument(
         "--log-level",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-__all__ = ["log_config", "print_spans", "stderr_handler"]
+__all__ = ["export_spans", "log_config", "stderr_handler"]
 
 
 def log_config(level: str) -> dict[str, Any]:
@@ -25,15 +25,34 @@ def stderr_handler() -> logging.Handler:
     return logging.StreamHandler()
 
 
-def print_spans() -> None:
-    """Print every span on stdout, one JSON object a line, as soon as it ends."""
+def export_spans(where: str) -> None:
+    """Set up OpenTelemetry's SDK.
+
+    Args:
+        where: ``console`` prints every span on stdout, one JSON object a line, as soon as it ends;
+            ``otlp`` sends them to a collector; ``none`` sets up nothing.
+    """
+    if where == "none":
+        return
     # Here, since without --spans the demo needs no SDK.
     from opentelemetry import trace
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
 
     provider = TracerProvider(resource=Resource.create({"service.name": "demo_app"}))
-    exporter = ConsoleSpanExporter(formatter=lambda span: span.to_json(indent=None) + "\n")
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    provider.add_span_processor(_to_console() if where == "console" else _to_collector())
     trace.set_tracer_provider(provider)
+
+
+def _to_console() -> Any:
+    from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
+
+    exporter = ConsoleSpanExporter(formatter=lambda span: span.to_json(indent=None) + "\n")
+    return SimpleSpanProcessor(exporter)
+
+
+def _to_collector() -> Any:
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    return BatchSpanProcessor(OTLPSpanExporter())

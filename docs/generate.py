@@ -188,9 +188,9 @@ provider. [How to](../how-to/tracing.md) choose how many, and live with other tr
 `ws.message` is current in the handler, so the handler's own spans are its children; waiting for the
 client is not in it. Without a type its name is `ws.message`. A malformed `traceparent` is ignored.
 
-Links: what is linked is the handshake from every message and from `ws.close` (`linked`), the span before
-from one that follows after `max_span_seconds`, a client's own context unless it is believed, the
-connection from a `ws.send` in another one's trace.
+Links lead to the handshake from every message and from `ws.close` (`linked`), to the span before
+from one that follows after `max_span_seconds`, to a client's own context unless it is believed, and
+to the connection from a `ws.send` in another one's trace.
 
 Where FastAPI or one of OpenTelemetry's instrumentations has a SERVER span already, that one is the
 connection's: it gets the attributes, and there is no `ws.upgrade`.
@@ -219,11 +219,11 @@ def logs_page() -> str:
     return f"""{NOTE}
 # Log lines
 
-Logger `asgi_ws_observe.connection`: `ws_open`, `ws_alive` and `ws_close` at INFO, `ws_error` at ERROR with the
-traceback. The fields are attributes of the record (`extra`), so any formatter can use them;
-`asgi_ws_observe.JSONFormatter` writes one JSON object a line, with `time`, `level` and `logger` in
-front. A field without a value is left out. What `current_connection().set(name, value)` keeps is a
-field too (`app.<name>` where the name is one of these).
+Logger `asgi_ws_observe.connection`: `ws_open`, `ws_alive` and `ws_close` at INFO, `ws_error` at
+ERROR with the traceback. The fields are attributes of the record (`extra`), so any formatter can
+use them; `asgi_ws_observe.JSONFormatter` writes one JSON object a line, with `time`, `level` and
+`logger` in front. A field without a value is left out. What `current_connection().set(name, value)`
+keeps is a field too (`app.<name>` where the name is one of these).
 
 No line has the query string or a header, and control characters are escaped.
 

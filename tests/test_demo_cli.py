@@ -186,6 +186,7 @@ def test_load_without_server_is_one_line_and_2() -> None:
         ("wsproto", ("--ws", "wsproto")),
         ("uvloop", ("--loop", "uvloop")),
         ("opentelemetry.sdk", ("--spans", "console")),
+        ("opentelemetry.exporter.otlp.proto.http", ("--spans", "otlp")),
         ("rich", ("load",)),
     ],
 )
