@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, MutableMapping
 from typing import Any, Final, TypeVar
@@ -44,7 +45,9 @@ class Environment:
     """
 
     def __init__(self) -> None:
-        self._excluded = _read("OTEL_PYTHON_EXCLUDED_URLS", lambda: get_excluded_urls("WEBSOCKET"))
+        own, general = "OTEL_PYTHON_WEBSOCKET_EXCLUDED_URLS", "OTEL_PYTHON_EXCLUDED_URLS"
+        variable = own if own in os.environ else general
+        self._excluded = _read(variable, lambda: get_excluded_urls("WEBSOCKET"))
         self._request, self._response = (
             _patterns(_CAPTURE + side) for side in ("SERVER_REQUEST", "SERVER_RESPONSE")
         )

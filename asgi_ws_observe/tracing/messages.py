@@ -159,6 +159,7 @@ class MessageSpans(Place):
         if base is not self._base:
             self._settle(base)
         parent, links = self._parent, self._links
+        self._kind = None
         detail = self._detail
         # Most messages that are no objects show it in their first character.
         if detail.reader.asks or data[:1] in _STARTS[opcode]:
