@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import MutableMapping
 from typing import Any, Final
@@ -12,12 +13,15 @@ from ..labels import UNMATCHED
 
 __all__ = ["is_adoptable", "keep_native_away", "mended_name", "records_exceptions"]
 
+_NATIVE: Final = "fastapi"
 _CONTRIB: Final = "opentelemetry.instrumentation."
 #: Instrumentation scopes whose SERVER span is the connection's.
 _ADOPTED: Final = frozenset(
-    {"fastapi", *(_CONTRIB + name for name in ("asgi", "fastapi", "starlette"))}
+    {_NATIVE, *(_CONTRIB + name for name in ("asgi", "fastapi", "starlette"))}
 )
 _NATIVE_KEY: Final = "fastapi.telemetry"
+# A path, which may have spaces and line breaks in it, behind the method or what stands for one.
+_PATH_NAME: Final = re.compile(r"(?:\S+ )?(/.*)", re.DOTALL)
 
 
 def is_adoptable(span: Span) -> bool:
@@ -47,10 +51,15 @@ def mended_name(span: Span, route: str) -> str | None:
     """Return a better name for an adopted span, `None` where its own says the route.
 
     opentelemetry-instrumentation-asgi names it by the path as requested, which has as many values
-    as clients like. A name that the application chose has no path and stays.
+    as clients like; that for Starlette leaves it without a name where no route matches. FastAPI's
+    own telemetry never names a path, and its template has the server's root path in front. A name
+    that the application chose has no path and stays.
     """
-    last = str(getattr(span, "name", "")).rpartition(" ")[2]
-    if not last.startswith("/") or last == route:
+    if _scope_name(span) == _NATIVE:
+        return None
+    name = str(getattr(span, "name", ""))
+    path = _PATH_NAME.fullmatch(name)
+    if name and (path is None or path[1] == route):
         return None
     return "ws.upgrade" if route == UNMATCHED else f"ws.upgrade {route}"
 
