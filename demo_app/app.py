@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,9 +33,22 @@ _HEADERS: Final = {
 def create_app() -> FastAPI:
     """Return the demo; ``DEMO_APP_WORKERS`` and ``DEMO_APP_SPANS`` come from the command line."""
     workers = int(os.environ.get("DEMO_APP_WORKERS", "1"))
-    export_spans(os.environ.get("DEMO_APP_SPANS", "none"))
+    shutdown = export_spans(os.environ.get("DEMO_APP_SPANS", "none"))
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        # uvicorn ends a worker by its signal, which leaves no time for `atexit`.
+        await asyncio.to_thread(shutdown)
+
     # FastAPI's own documentation pages load scripts from elsewhere.
-    app = FastAPI(title="asgi_ws_observe demo", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="asgi_ws_observe demo",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        lifespan=lifespan,
+    )
 
     # This is all that the library needs. The workers share one address, so without `node` their
     # series would run into each other.

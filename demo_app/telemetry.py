@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 __all__ = ["export_spans", "log_config", "stderr_handler"]
@@ -25,15 +26,18 @@ def stderr_handler() -> logging.Handler:
     return logging.StreamHandler()
 
 
-def export_spans(where: str) -> None:
+def export_spans(where: str) -> Callable[[], None]:
     """Set up OpenTelemetry's SDK.
 
     Args:
         where: ``console`` prints every span on stdout, one JSON object a line, as soon as it ends;
             ``otlp`` sends them to a collector; ``none`` sets up nothing.
+
+    Returns:
+        What to call at the end, or the last spans are lost.
     """
     if where == "none":
-        return
+        return lambda: None
     # Here, since without --spans the demo needs no SDK.
     from opentelemetry import trace
     from opentelemetry.sdk.resources import Resource
@@ -42,6 +46,7 @@ def export_spans(where: str) -> None:
     provider = TracerProvider(resource=Resource.create({"service.name": "demo_app"}))
     provider.add_span_processor(_to_console() if where == "console" else _to_collector())
     trace.set_tracer_provider(provider)
+    return provider.shutdown
 
 
 def _to_console() -> Any:
