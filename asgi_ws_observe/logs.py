@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+from contextlib import suppress
 from datetime import datetime, timezone
 from time import perf_counter
 from typing import Any, Final
@@ -219,7 +220,9 @@ class LivingLog(ConnectionLog):
         if event == "ws_alive":
             probe = connection.probe
             values["duration"] = round(perf_counter() - connection.accepted_at, 6)
-            values["write_buffer_bytes"] = None if probe is None else probe.write_buffer()
+            # A server that has changed costs this field and no line.
+            with suppress(Exception):
+                values["write_buffer_bytes"] = None if probe is None else probe.write_buffer()
             values["sending"] = connection.sending or None
         return values
 

@@ -38,9 +38,13 @@ class Rounds:
     def stop(self) -> None:
         """Visit no more."""
         self._timer.stop()
+        self._connections.clear()
 
     def add(self, connection: Connection) -> None:
         """Visit a connection until it has ended; the first one begins the rounds."""
+        if self._timer.loop is None:
+            # Nobody would forget it.
+            return
         if not self._connections:
             self._timer.call_in(INTERVAL, self._begin)
         self._connections[connection] = None

@@ -28,11 +28,14 @@ _EMPTY: Final = Context()
 # Longer ones are of no known version; W3C asks for 512 characters of state to be passed on.
 _MAX_PARENT: Final = 128
 _MAX_STATE: Final = 512
+_MAX_MEMBERS: Final = 32
 # A query string is looked through only so far.
 _MAX_QUERY: Final = 4096
 _MAX_PARAMETERS: Final = 64
 # The propagator takes version 00 and later ones, uppercase digits never.
 _PARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+_KEY: Final = r"[a-z][a-z0-9_*/-]{0,255}|[a-z0-9][a-z0-9_*/-]{0,240}@[a-z][a-z0-9_*/-]{0,13}"
+_MEMBER: Final = re.compile(rf"({_KEY})=[ -+\--<>-~]{{0,255}}[!-+\--<>-~]")
 
 MessageType = TypeVar("MessageType")
 
@@ -130,10 +133,18 @@ def remote_context(carrier: Mapping[str, Any]) -> SpanContext | None:
     if not isinstance(parent, str) or len(parent) > _MAX_PARENT or not _PARENT.fullmatch(parent):
         return None
     clean = {"traceparent": parent}
-    if isinstance(state, str) and len(state) <= _MAX_STATE:
+    if isinstance(state, str) and len(state) <= _MAX_STATE and _is_state(state):
         clean["tracestate"] = state
     found = trace.get_current_span(_W3C.extract(clean, _EMPTY)).get_span_context()
     return found if found.is_valid else None
+
+
+def _is_state(text: str) -> bool:
+    """Return whether the propagator takes this state; it logs a line for each that it does not."""
+    members = [member.strip(" \t") for member in text.split(",")]
+    return len(members) <= _MAX_MEMBERS and all(
+        not member or _MEMBER.fullmatch(member) for member in members
+    )
 
 
 def inject_context(message: MessageType) -> MessageType:
@@ -147,6 +158,9 @@ def inject_context(message: MessageType) -> MessageType:
         message: What will be sent, such as ``{"type": "chat", "text": "hello"}``.
     """
     if isinstance(message, MutableMapping):
+        if trace.get_current_span().get_span_context().is_valid:
+            # A message that is passed on may have that of another trace.
+            message.pop("tracestate", None)
         _W3C.inject(message)
     return message
 

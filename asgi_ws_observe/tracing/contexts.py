@@ -106,7 +106,7 @@ def _enter_waiting(task: Any, context: Context) -> bool:
         Whether there was one.
     """
     found = False
-    while task is not None:
+    while True:
         waiter = None
         for callback, _ in getattr(task, "_callbacks", None) or ():
             if isinstance(callback, partial) and callback.func is _RELEASE:

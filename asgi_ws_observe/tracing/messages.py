@@ -30,10 +30,7 @@ __all__ = ["MAX_MESSAGE_TYPES", "Detail", "MessageSpans", "fail"]
 
 _CONSUMER: Final = SpanKind.CONSUMER
 # What an object may begin with, white space included, by opcode.
-_STARTS: Final = {
-    "text": frozenset("{ \t\r\n"),
-    "binary": frozenset({b"{", b" ", b"\t", b"\r", b"\n"}),
-}
+_STARTS: Final = {"text": tuple("{ \t\r\n"), "binary": (b"{", b" ", b"\t", b"\r", b"\n")}
 #: Distinct values of ``ws.message.type``, ``other`` not counted.
 MAX_MESSAGE_TYPES: Final = 50
 
@@ -114,6 +111,7 @@ class MessageSpans(Place):
             if now < bucket.opens_at:
                 # Kept for the case that it turns out to be slow, or fails.
                 self._message = message
+                self.interrupted()
                 return
             bucket.take(now)
         self._span = span = self._start(message, size)
@@ -226,9 +224,12 @@ class MessageSpans(Place):
         """Put the connection's present span where an earlier one of its own is current."""
         self.renew = False
         self._base = None
+        self.interrupted()
         base = base_of_current()
         if trace.get_current_span(base).get_span_context().trace_id in self._trace.earlier:
-            attach(trace.set_span_in_context(self._trace.span, base))
+            attach(context := trace.set_span_in_context(self._trace.span, base))
+            if sys.version_info < (3, 12):
+                self._check(context)
 
 
 def _sampled(span: Span) -> SpanContext | None:
