@@ -489,3 +489,30 @@ async def test_disconnect_is_not_looked_for_where_the_probe_tells_the_end(
     assert asked == calls
     assert asked == total(registry, "ws_closes_total")
     assert 1 - asked == total(registry, "ws_connections_active")
+
+
+async def test_receive_that_is_cancelled_changes_nothing(
+    registry: CollectorRegistry, settings: Settings
+) -> None:
+    """An application that waits for a while only gets its next message all the same."""
+    heard: list[str] = []
+
+    class Late(Server):
+        async def receive(self) -> dict[str, Any]:
+            if self.events[0] is not CONNECT and not heard:
+                heard.append("nothing yet")
+                await asyncio.Event().wait()
+            return await super().receive()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send(ACCEPT)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(receive(), 0.01)
+        heard.append((await receive())["text"])
+
+    server = Late([CONNECT, text("hello"), disconnect()])
+    middleware = WebSocketObserveMiddleware(app, registry=registry, settings=settings)
+    await middleware(scope(), server.receive, server.send)
+    assert ["nothing yet", "hello"] == heard
+    assert 1 == total(registry, "ws_messages_total", direction="in")

@@ -71,7 +71,7 @@ class Place:
             return
         attach(base)
         self._found = base
-        if sys.version_info < (3, 12):
+        if sys.version_info < (3, 12):  # pragma: no branch - always so, or never
             # As a rule it is the same task again.
             if self._task is not None and asyncio.current_task(self._loop) is self._task:
                 self._checked = True

@@ -441,3 +441,16 @@ async def test_key_of_fastapi_is_set_only_where_it_is_read(
     _, given = await run(observed, "/rooms/7", disconnect(1000))
     for each in (*inside, given):
         assert expected == {key: each[key] for key in each if key.startswith("fastapi")}
+
+
+async def test_abandoned_handshake_has_no_status(spans: Spans, place: Place) -> None:
+    """The client was gone before there was an answer."""
+
+    async def slow(websocket: WebSocket) -> None:
+        await websocket.receive()
+        await websocket.receive()
+
+    app = place("asgi_around", handler=slow)
+    await run(app, "/rooms/7", disconnect(1006))
+    assert ("rejected", "abandoned") == attributes(spans, "ws.outcome", "ws.close_reason")
+    assert "http.response.status_code" not in (connection(spans).attributes or {})
