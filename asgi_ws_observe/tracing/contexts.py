@@ -11,6 +11,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final
 
@@ -20,15 +21,26 @@ from opentelemetry.context import Context, create_key, set_value
 
 __all__ = ["SPAN_KEY", "Place", "attach", "base_of_current", "inside"]
 
-# What opentelemetry-api's own functions only pass on to, where it is to be found.
-_runtime: Final[Any] = getattr(otel_context, "_RUNTIME_CONTEXT", otel_context)
-#: `opentelemetry.context.attach`.
-attach: Final[Callable[[Context], object]] = _runtime.attach
-get_current: Final[Callable[[], Context]] = _runtime.get_current
+
+def _direct(api: Any) -> tuple[Callable[[Context], object], Callable[[], Context]]:
+    """Return `attach` and `get_current`, without what opentelemetry-api calls in between.
+
+    Where its variable is not to be found, they are its own.
+    """
+    variable = getattr(getattr(api, "_RUNTIME_CONTEXT", None), "_current_context", None)
+    if isinstance(variable, ContextVar):
+        return variable.set, variable.get
+    return api.attach, api.get_current
+
+
+attach, get_current = _direct(otel_context)
 
 # A message's context, and all that are made from it, hold what was current before.
 _BASE: Final = create_key("asgi_ws_observe_base")
 _RELEASE: Final = getattr(asyncio.tasks, "_release_waiter", None)
+# `asyncio.current_task`, which is written in Python before 3.12, the only versions that need it.
+_tasks: Final[Any] = getattr(asyncio.tasks, "_current_tasks", None)
+_task_of: Final[Callable[[Any], Any]] = getattr(_tasks, "get", asyncio.current_task)
 
 
 # The key of the current span, which opentelemetry-api uses and does not name.
@@ -73,7 +85,7 @@ class Place:
         self._found = base
         if sys.version_info < (3, 12):  # pragma: no branch - always so, or never
             # As a rule it is the same task again.
-            if self._task is not None and asyncio.current_task(self._loop) is self._task:
+            if self._task is not None and _task_of(self._loop) is self._task:
                 self._checked = True
             else:
                 self._check(base)
@@ -87,7 +99,7 @@ class Place:
         """Make a context current for the code that waits for this in `asyncio.wait_for`."""
         if self._loop is None:
             return
-        task = asyncio.current_task(self._loop)
+        task = _task_of(self._loop)
         if task is not self._task:
             if _enter_waiting(task, context):
                 return

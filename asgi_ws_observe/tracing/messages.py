@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["MAX_MESSAGE_TYPES", "Detail", "MessageSpans", "fail"]
 
 _CONSUMER: Final = SpanKind.CONSUMER
-# What an object may begin with, white space included, by opcode.
-_STARTS: Final = {"text": tuple("{ \t\r\n"), "binary": (b"{", b" ", b"\t", b"\r", b"\n")}
+# What an object may begin with, white space included: as text, and as bytes.
+_STARTS: Final = (tuple("{ \t\r\n"), (b"{", b" ", b"\t", b"\r", b"\n"))
 #: Distinct values of ``ws.message.type``, ``other`` not counted.
 MAX_MESSAGE_TYPES: Final = 50
 
@@ -114,8 +114,26 @@ class MessageSpans(Place):
                 self.interrupted()
                 return
             bucket.take(now)
-        self._span = span = self._start(message, size)
-        # Written out, like `leave` below: every call here costs a message a percent.
+        data, binary = message.get("text"), False
+        if data is None:
+            data, binary = message.get("bytes") or b"", True
+        base = self._found or base_of_current()
+        self._found = None
+        if base is not self._base:
+            self._settle(base)
+        parent, links = self._parent, self._links
+        self._kind = None
+        detail = self._detail
+        # Most messages that are no objects show it in their first character.
+        if detail.reader.asks or data[:1] in _STARTS[binary]:
+            parent, links = self._read(message, size)
+        self._span = span = detail.start_span("ws.message", parent, _CONSUMER, None, links)
+        # One by one and late: attributes given at the start are copied and checked for the sampler
+        # too, which makes a sampled message a tenth dearer. So does every further one.
+        span.set_attribute("ws.message.bytes", size)
+        if binary:
+            span.set_attribute("ws.message.opcode", "binary")
+        self.made += 1
         attach(context := Context({**self._parent, SPAN_KEY: span}))
         if sys.version_info < (3, 12) and not self._checked:
             self._check(context)
@@ -146,47 +164,41 @@ class MessageSpans(Place):
         if self._span is not None:
             fail(self._span, error)
 
-    def _start(
-        self, message: MutableMapping[str, Any], size: int, since: int | None = None
-    ) -> Span:
-        data, opcode = message.get("text"), "text"
-        if data is None:
-            data, opcode = message.get("bytes") or b"", "binary"
-        base = self._found or base_of_current()
-        self._found = None
-        if base is not self._base:
-            self._settle(base)
-        parent, links = self._parent, self._links
-        self._kind = None
-        detail = self._detail
-        # Most messages that are no objects show it in their first character.
-        if detail.reader.asks or data[:1] in _STARTS[opcode]:
-            self._kind, remote = detail.reader.read(
-                message,
-                size,
-                carrier=self._reads_context,
-                errors=self._connection.observation.errors,
-            )
-            if remote is not None:
-                parent, links = self._with_remote(remote)
-        span = detail.start_span("ws.message", parent, _CONSUMER, None, links, since)
-        # One by one and late: attributes given at the start are copied and checked for the sampler
-        # too, which makes a sampled message a tenth dearer. So does every further one.
-        span.set_attribute("ws.message.bytes", size)
-        if opcode == "binary":
-            span.set_attribute("ws.message.opcode", opcode)
-        self.made += 1
-        return span
-
     def _make_late(self, message: MutableMapping[str, Any], duration: float) -> Span:
         ended = time.time_ns()
         size = self._connection.message.size
-        span = self._start(message, size, ended - round(duration * 1e9))
+        base = base_of_current()
+        if base is not self._base:
+            self._settle(base)
+        parent, links = self._read(message, size)
+        began = ended - round(duration * 1e9)
+        span = self._detail.start_span("ws.message", parent, _CONSUMER, None, links, began)
+        span.set_attribute("ws.message.bytes", size)
+        if message.get("bytes") is not None:
+            span.set_attribute("ws.message.opcode", "binary")
+        self.made += 1
         if self.error is not None:
             fail(span, self.error)
         self._name(span)
         span.end(ended)
         return span
+
+    def _read(
+        self, message: MutableMapping[str, Any], size: int
+    ) -> tuple[Context, tuple[Link, ...] | None]:
+        """Take in what a message says about itself, and return its span's parent and links."""
+        self._kind, remote = self._detail.reader.read(
+            message,
+            size,
+            carrier=self._reads_context,
+            errors=self._connection.observation.errors,
+        )
+        if remote is None:
+            return self._parent, self._links
+        if self._trust == "link":
+            return self._parent, (*(self._links or ()), Link(remote))
+        sender = trace.NonRecordingSpan(remote)
+        return trace.set_span_in_context(sender, self._parent), (Link(self._trace.identity),)
 
     def _name(self, span: Span) -> None:
         kind = self._connection.message_type or self._kind
@@ -211,14 +223,6 @@ class MessageSpans(Place):
             parent = base if ours else trace.set_span_in_context(upgrade.span, base)
             self._links = None
         self._parent = inside(base, parent)
-
-    def _with_remote(self, remote: SpanContext) -> tuple[Context, tuple[Link, ...]]:
-        """Return parent and links of a message whose sender said where it comes from."""
-        links = self._links or ()
-        if self._trust == "link":
-            return self._parent, (*links, Link(remote))
-        sender = trace.NonRecordingSpan(remote)
-        return trace.set_span_in_context(sender, self._parent), (Link(self._trace.identity),)
 
     def _renew(self) -> None:
         """Put the connection's present span where an earlier one of its own is current."""
