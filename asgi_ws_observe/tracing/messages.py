@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+import traceback
 from collections.abc import Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +16,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode
 
-from ..labels import LabelLimiter
+from ..labels import LabelLimiter, as_text, safe_text
 from ..settings import Settings
 from .bucket import ALWAYS, NEVER, TokenBucket
 from .carriers import Trust
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_MESSAGE_TYPES", "Detail", "MessageSpans", "fail"]
 
+# An exception's text, and its stack trace, which ends with the text; characters.
+_MAX_ERROR: Final = 1024
+_MAX_STACK: Final = 16384
 _CONSUMER: Final = SpanKind.CONSUMER
 # What an object may begin with, white space included: as text, and as bytes.
 _STARTS: Final = (tuple("{ \t\r\n"), (b"{", b" ", b"\t", b"\r", b"\n"))
@@ -241,6 +245,17 @@ def _sampled(span: Span) -> SpanContext | None:
     return identity if identity.trace_flags.sampled else None
 
 
+def _bounded(error: BaseException) -> dict[str, str] | None:
+    """Return what an exception's event is to say, where a client's words may be too many."""
+    if len(as_text(error)) <= _MAX_ERROR:
+        return None
+    stack = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    return {
+        "exception.message": safe_text(error, _MAX_ERROR),
+        "exception.stacktrace": stack[:_MAX_STACK],
+    }
+
+
 def fail(span: Span, error: BaseException, *, record: bool = True) -> None:
     """Mark a span as failed.
 
@@ -250,6 +265,6 @@ def fail(span: Span, error: BaseException, *, record: bool = True) -> None:
         record: Whether to add the exception with its traceback as an event.
     """
     if record:
-        span.record_exception(error)
+        span.record_exception(error, attributes=_bounded(error))
     span.set_attribute("error.type", type(error).__name__)
     span.set_status(Status(StatusCode.ERROR, type(error).__name__))

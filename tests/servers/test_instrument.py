@@ -10,13 +10,11 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
-from oteltap import OtelTapHttpProtobufReceiver, OtelTapHttpProtobufReceiverSettings
 from websockets.sync.client import connect
 
+from tests.servers.otlp import received
 from tests.servers.processes import free_port, started
-from tests.servers.test_otlp import LAST, say_last, seen
-from tests.tracing.placements import CHAT, Seen
+from tests.tracing.placements import CHAT
 
 INSTRUMENT = Path(sys.executable).parent / "opentelemetry-instrument"
 INSTRUMENTORS = ("asgi", "fastapi", "starlette")
@@ -48,32 +46,17 @@ def serve(endpoint: str, log: Path, *, alone: bool) -> str:
     return numbers
 
 
-async def receive(log: Path, *, alone: bool) -> tuple[list[Seen], str]:
-    """Return the exported spans and what `/metrics` said."""
-    port = free_port()
-    received: list[Span] = []
-    endpoint = f"http://127.0.0.1:{port}/v1/traces"
-    settings = OtelTapHttpProtobufReceiverSettings(http_port=port, listen_on_all_interfaces=False)
-    async with OtelTapHttpProtobufReceiver(settings) as receiver:
-
-        async def collect() -> None:
-            async for span in receiver.stream_traces():
-                if span.name == LAST:
-                    return
-                received.append(span)
-
-        collecting = asyncio.create_task(collect())
-        numbers = await asyncio.to_thread(serve, endpoint, log, alone=alone)
-        await asyncio.to_thread(say_last, endpoint)
-        await asyncio.wait_for(collecting, 20)
-    return [seen(span) for span in received], numbers
-
-
 @pytest.mark.parametrize("alone", [True, False])
 def test_instrumented_server_traces_and_counts(tmp_path: Path, alone: bool) -> None:
     """Beside OpenTelemetry's other instrumentations, and beside FastAPI's own telemetry only."""
     log = tmp_path / "log"
-    spans, numbers = asyncio.run(receive(log, alone=alone))
+    numbers = ""
+
+    async def export(endpoint: str) -> None:
+        nonlocal numbers
+        numbers = await asyncio.to_thread(serve, endpoint, log, alone=alone)
+
+    spans = asyncio.run(received(export))
     labels = [span.label for span in spans]
     connection = ("WS" if alone else "HTTP") + " /rooms/{room} SERVER OK"
     assert [connection] == [label for label in labels if "SERVER" in label and "rooms" in label]

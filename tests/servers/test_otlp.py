@@ -9,22 +9,15 @@ import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue
-from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from oteltap import OtelTapHttpProtobufReceiver, OtelTapHttpProtobufReceiverSettings
 from websockets.sync.client import connect
 
+from tests.servers.otlp import received
 from tests.servers.processes import free_port, started
-from tests.tracing.placements import CHAT, PLACEMENTS, QUERY, Seen, drawn, label
+from tests.tracing.placements import CHAT, PLACEMENTS, QUERY, Seen, drawn
 
-#: The last span that the receiver gets: all that were exported before have arrived as well.
-LAST: Final = "the last"
 #: OpenTelemetry's packages write their attributes in the old way and in the new one.
 CONVENTIONS: Final = {"OTEL_SEMCONV_STABILITY_OPT_IN": "http/dup"}
 
@@ -47,62 +40,21 @@ def serve(name: str, endpoint: str, log: Path) -> int:
         return process.wait(20)
 
 
-def say_last(endpoint: str) -> None:
-    """Export one more span."""
-    provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter(endpoint)))
-    provider.get_tracer("test").start_span(LAST).end()
-    provider.shutdown()
-
-
 async def receive(names: Iterable[str], logs: Path) -> Exported:
     """Run the servers of these placements, some at a time, and return what they exported."""
-    port, received = free_port(), []
-    endpoint = f"http://127.0.0.1:{port}/v1/traces"
-    settings = OtelTapHttpProtobufReceiverSettings(http_port=port, listen_on_all_interfaces=False)
-    async with OtelTapHttpProtobufReceiver(settings) as receiver:
 
-        async def collect() -> None:
-            async for span in receiver.stream_traces():
-                if span.name == LAST:
-                    return
-                received.append(span)
-
-        collecting = asyncio.create_task(collect())
+    async def export(endpoint: str) -> None:
         loop = asyncio.get_running_loop()
         with ThreadPoolExecutor(4) as pool:
             statuses = await asyncio.gather(
                 *(loop.run_in_executor(pool, serve, name, endpoint, logs / name) for name in names)
             )
-            assert {0} == set(statuses)
-            await loop.run_in_executor(pool, say_last, endpoint)
-        await asyncio.wait_for(collecting, 20)
+        assert {0} == set(statuses)
+
     exported: Exported = {}
-    for each in map(seen, received):
+    for each in await received(export):
         exported.setdefault(each.attributes["test.placement"], []).append(each)
     return exported
-
-
-def seen(span: Span) -> Seen:
-    """Take a span as it was received."""
-    kind = Span.SpanKind.Name(span.kind).removeprefix("SPAN_KIND_")
-    status = Status.StatusCode.Name(span.status.code).removeprefix("STATUS_CODE_")
-    return Seen(
-        label(span.name, kind, status),
-        int.from_bytes(span.trace_id, "big"),
-        int.from_bytes(span.span_id, "big"),
-        int.from_bytes(span.parent_span_id, "big"),
-        tuple(int.from_bytes(link.span_id, "big") for link in span.links),
-        span.start_time_unix_nano,
-        {each.key: value(each.value) for each in span.attributes},
-    )
-
-
-def value(given: AnyValue) -> Any:
-    """Return an attribute's value that is no list."""
-    kind = given.WhichOneof("value")
-    assert kind in ("string_value", "bool_value", "int_value", "double_value")
-    return getattr(given, kind)
 
 
 @pytest.fixture(scope="module")
