@@ -296,6 +296,9 @@ def test_kind_without_a_check_cannot_be_used() -> None:
 @given(text=st.text(), more=st.sampled_from(["", "1", "4000", ",", " off "]))
 def test_any_text_is_read_or_refused(kind: Kind, text: str, more: str) -> None:
     """Only `ValueError` comes out, and what was accepted is accepted again."""
-    value = kind.parse(more + text)
+    try:
+        value = kind.parse(more + text)
+    except ValueError:
+        return
 
     assert not accepts(kind, value) or accepts(kind, kind.check(value))
