@@ -8,7 +8,6 @@ detaching: a token from another task cannot be given back.
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
@@ -19,7 +18,16 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context, create_key, set_value
 
-__all__ = ["SPAN_KEY", "Place", "attach", "base_of_current", "inside"]
+__all__ = [
+    "BASE",
+    "SPAN_KEY",
+    "Place",
+    "attach",
+    "base_of_current",
+    "get_current",
+    "inside",
+    "task_of",
+]
 
 
 def _direct(api: Any) -> tuple[Callable[[Context], object], Callable[[], Context]]:
@@ -35,12 +43,12 @@ def _direct(api: Any) -> tuple[Callable[[Context], object], Callable[[], Context
 
 attach, get_current = _direct(otel_context)
 
-# A message's context, and all that are made from it, hold what was current before.
-_BASE: Final = create_key("asgi_ws_observe_base")
+#: A message's context, and all that are made from it, hold what was current before.
+BASE: Final = create_key("asgi_ws_observe_base")
 _RELEASE: Final = getattr(asyncio.tasks, "_release_waiter", None)
-# `asyncio.current_task`, which is written in Python before 3.12, the only versions that need it.
+#: `asyncio.current_task`, which is written in Python before 3.12, the only versions that need it.
 _tasks: Final[Any] = getattr(asyncio.tasks, "_current_tasks", None)
-_task_of: Final[Callable[[Any], Any]] = getattr(_tasks, "get", asyncio.current_task)
+task_of: Final[Callable[[Any], Any]] = getattr(_tasks, "get", asyncio.current_task)
 
 
 # The key of the current span, which opentelemetry-api uses and does not name.
@@ -50,22 +58,26 @@ _task_of: Final[Callable[[Any], Any]] = getattr(_tasks, "get", asyncio.current_t
 def base_of_current() -> Context:
     """Return what is current, or was before the message that is being worked on."""
     current = get_current()
-    base: Any = current.get(_BASE)
+    base: Any = current.get(BASE)
     return base or current
 
 
 def inside(base: Context, context: Context) -> Context:
-    """Return a context that `Place.leave` leaves for another one."""
-    return set_value(_BASE, base, context)
+    """Return a context that knows what was current before it."""
+    return set_value(BASE, base, context)
 
 
 class Place:
-    """Where one connection's messages are received: makes contexts current there."""
+    """Where one connection's messages are received.
+
+    What is done for each message is written out in `MessageSpans`, which derives from it: every
+    call would make a traced message a per cent dearer.
+    """
 
     __slots__ = ("_checked", "_found", "_loop", "_task")
 
     def __init__(self) -> None:
-        # What is current, as `leave` found it in the same call of ``receive()``.
+        # What is current, as the end of the message before found it in the same ``receive()``.
         self._found: Context | None = None
         # The last task that nobody waited for in `asyncio.wait_for`; whether it is this one.
         self._task: Any = None
@@ -73,22 +85,6 @@ class Place:
         self._loop: asyncio.AbstractEventLoop | None = None
         with suppress(RuntimeError):  # another kind of event loop
             self._loop = asyncio.get_running_loop()
-
-    def leave(self) -> None:
-        """Make current again what was before the message, if this is a message's context."""
-        current = get_current()
-        base: Any = current.get(_BASE)
-        if base is None:
-            self._found = current
-            return
-        attach(base)
-        self._found = base
-        if sys.version_info < (3, 12):  # pragma: no branch - always so, or never
-            # As a rule it is the same task again.
-            if self._task is not None and _task_of(self._loop) is self._task:
-                self._checked = True
-            else:
-                self._check(base)
 
     def interrupted(self) -> None:
         """Take in that the application asked for a message and got none."""
@@ -99,7 +95,7 @@ class Place:
         """Make a context current for the code that waits for this in `asyncio.wait_for`."""
         if self._loop is None:
             return
-        task = _task_of(self._loop)
+        task = task_of(self._loop)
         if task is not self._task:
             if _enter_waiting(task, context):
                 return

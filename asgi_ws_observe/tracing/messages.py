@@ -14,14 +14,24 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, Tracer
 
 from ..labels import LabelLimiter, as_text, safe_text
 from ..settings import Settings
 from .bucket import ALWAYS, NEVER, TokenBucket
 from .carriers import Trust
-from .contexts import SPAN_KEY, Place, attach, base_of_current, inside
+from .contexts import (
+    BASE,
+    SPAN_KEY,
+    Place,
+    attach,
+    base_of_current,
+    get_current,
+    inside,
+    task_of,
+)
 from .payload import PayloadReader
+from .sampling import for_sampled_children
 
 if TYPE_CHECKING:
     from ..connection import Connection
@@ -44,21 +54,28 @@ class Detail:
 
     Attributes:
         start_span: The tracer's.
+        start_child: The same for children of a sampled span of this process.
         bucket: When a span may be made from the start.
         slow: Messages that take longer are kept, seconds.
         type: Bounds the types.
         reader: Finds the types.
     """
 
-    __slots__ = ("_rate", "bucket", "reader", "slow", "start_span", "type")
+    __slots__ = ("_rate", "bucket", "reader", "slow", "start_child", "start_span", "type")
 
     def __init__(self, settings: Settings) -> None:
         self.start_span: Callable[..., Span]
+        self.start_child: Callable[..., Span]
         self.bucket: TokenBucket | None = {"all": ALWAYS, "slow": NEVER}.get(settings.message_spans)
         self.slow = settings.slow_message_seconds
         self.type = LabelLimiter(MAX_MESSAGE_TYPES)
         self.reader = PayloadReader(settings)
         self._rate = settings.message_span_rate
+
+    def use(self, tracer: Tracer) -> None:
+        """Make spans with this tracer from now on."""
+        self.start_span = tracer.start_span
+        self.start_child = for_sampled_children(tracer).start_span
 
     def bucket_of(self, connection: Connection) -> TokenBucket:
         """Return the bucket that counts for a connection; a process has one."""
@@ -82,7 +99,7 @@ class MessageSpans(Place):
 
     __slots__ = (
         *("_base", "_bucket", "_connection", "_detail", "_kind", "_links", "_message", "_parent"),
-        *("_reads_context", "_span", "_trace", "_trust", "error", "made", "renew"),
+        *("_reads_context", "_span", "_start", "_trace", "_trust", "error", "made", "renew"),
     )
 
     def __init__(
@@ -101,6 +118,7 @@ class MessageSpans(Place):
         self._base: Context | None = None
         self._parent: Context
         self._links: tuple[Link, ...] | None
+        self._start: Callable[..., Span]
         self.made = 0
         self.error: BaseException | None = None
         self.renew = False
@@ -125,13 +143,14 @@ class MessageSpans(Place):
         self._found = None
         if base is not self._base:
             self._settle(base)
-        parent, links = self._parent, self._links
+        parent, links, start = self._parent, self._links, self._start
         self._kind = None
-        detail = self._detail
         # Most messages that are no objects show it in their first character.
-        if detail.reader.asks or data[:1] in _STARTS[binary]:
+        if self._detail.reader.asks or data[:1] in _STARTS[binary]:
             parent, links = self._read(message, size)
-        self._span = span = detail.start_span("ws.message", parent, _CONSUMER, None, links)
+            if parent is not self._parent:
+                start = self._detail.start_span
+        self._span = span = start("ws.message", parent, _CONSUMER, None, links)
         # One by one and late: attributes given at the start are copied and checked for the sampler
         # too, which makes a sampled message a tenth dearer. So does every further one.
         span.set_attribute("ws.message.bytes", size)
@@ -158,8 +177,21 @@ class MessageSpans(Place):
                 self._name(span)
             span.end()
         finally:
-            # Whatever a span processor does, the handler must not stay inside this message.
-            self.leave()
+            # Whatever a span processor does, the handler must not stay inside this message; and if
+            # it has left it on its own account, it stays where it is.
+            current = get_current()
+            base: Any = current.get(BASE)
+            if base is None:
+                self._found = current
+            else:
+                attach(base)
+                self._found = base
+                if sys.version_info < (3, 12):  # pragma: no branch - always so, or never
+                    # As a rule it is the same task again.
+                    if self._task is not None and task_of(self._loop) is self._task:
+                        self._checked = True
+                    else:
+                        self._check(base)
         return _sampled(span) if exemplar else None
 
     def fail(self, error: BaseException) -> None:
@@ -218,14 +250,18 @@ class MessageSpans(Place):
         """
         self._base = base
         upgrade = self._trace
+        self._start = self._detail.start_span
         if upgrade.linked:
             parent = trace.set_span_in_context(trace.INVALID_SPAN, base)
             self._links = (Link(upgrade.identity),)
         else:
-            own = trace.get_current_span(base).get_span_context().trace_id
-            ours = own == upgrade.identity.trace_id
-            parent = base if ours else trace.set_span_in_context(upgrade.span, base)
+            own = trace.get_current_span(base).get_span_context()
+            parent = base
+            if own.trace_id != upgrade.identity.trace_id:
+                own, parent = upgrade.identity, trace.set_span_in_context(upgrade.span, base)
             self._links = None
+            if own.trace_flags.sampled and not own.is_remote:
+                self._start = self._detail.start_child
         self._parent = inside(base, parent)
 
     def _renew(self) -> None:

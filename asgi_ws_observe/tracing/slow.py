@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from typing import Final
 from weakref import WeakSet, WeakValueDictionary
 
 from opentelemetry.context import Context
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import SpanContext, SpanKind, StatusCode, TraceFlags
 
 from ..exceptions import MissingExtraError, SettingsError
 
@@ -55,9 +56,11 @@ class _Place:
 class SlowMessageProcessor(SpanProcessor):
     """Passes on a message's span and all below it only if it was slow, failed or sampled.
 
-    Spans below a message wait in memory until it ends; then all of them are passed on, or none.
-    What belongs to no message passes at once. Put it in front of the processor that exports::
+    Spans below a message wait in memory until it ends; then all of them are passed on, as sampled,
+    or none. What belongs to no message passes at once. Put it in front of the processor that
+    exports, behind a sampler that records everything::
 
+        provider = TracerProvider(sampler=AlwaysRecordSampler(ParentBased(TraceIdRatioBased(0.01))))
         provider.add_span_processor(SlowMessageProcessor(BatchSpanProcessor(exporter)))
 
     and set `Settings.message_spans` to ``all``.
@@ -65,7 +68,8 @@ class SlowMessageProcessor(SpanProcessor):
     Args:
         processor: What gets the spans that are kept.
         slow_seconds: A message that takes this long is kept, seconds.
-        head_ratio: The share of messages that is kept whatever becomes of them, 0.0 to 1.0.
+        head_ratio: The share of messages that is kept whatever becomes of them, 0.0 to 1.0, where
+            the sampler samples everything. `None`: those that the sampler chose.
         max_spans: How many spans wait at most. Those above are dropped, and counted; a message's
             own span never waits.
         max_spans_per_message: The same for one message, which may never end.
@@ -83,13 +87,13 @@ class SlowMessageProcessor(SpanProcessor):
         processor: SpanProcessor,
         *,
         slow_seconds: float = 1.0,
-        head_ratio: float = 0.0,
+        head_ratio: float | None = None,
         max_spans: int = 10_000,
         max_spans_per_message: int = 1_000,
     ) -> None:
         for name, value, most in (
             ("slow_seconds", slow_seconds, float("inf")),
-            ("head_ratio", head_ratio, 1.0),
+            ("head_ratio", 0.0 if head_ratio is None else head_ratio, 1.0),
             ("max_spans", max_spans, float("inf")),
             ("max_spans_per_message", max_spans_per_message, float("inf")),
         ):
@@ -101,7 +105,7 @@ class SlowMessageProcessor(SpanProcessor):
         self.dropped = self.held = 0
         self._next = processor
         self._slow = slow_seconds * 1e9
-        self._head = head_ratio * _ID_BITS
+        self._head = None if head_ratio is None else head_ratio * _ID_BITS
         self._most = max_spans
         self._most_each = max_spans_per_message
         # Spans end in any thread, and a `_Message` may be forgotten while the lock is held.
@@ -142,15 +146,20 @@ class SlowMessageProcessor(SpanProcessor):
         message.failed = message.failed or span.status.status_code is StatusCode.ERROR
         if place.is_message:
             took = (span.end_time or 0) - message.began
-            sampled = identity.span_id % _ID_BITS < self._head
+            sampled = self._is_sampled(identity)
             message.kept = sampled or message.failed or took >= self._slow
             waiting = self._released(message)
             if message.kept:
-                yield from waiting
+                yield from map(_as_sampled, waiting)
         if message.kept:
-            yield span
+            yield _as_sampled(span)
         elif message.kept is None:
             self._hold(message, span)
+
+    def _is_sampled(self, identity: SpanContext) -> bool:
+        if self._head is None:
+            return identity.trace_flags.sampled
+        return identity.span_id % _ID_BITS < self._head
 
     def _hold(self, message: _Message, span: ReadableSpan) -> None:
         if self.held >= self._most or len(message.spans) >= self._most_each:
@@ -169,7 +178,7 @@ class SlowMessageProcessor(SpanProcessor):
         now = time.time_ns()
         with self._lock:
             slow = [each for each in self._messages if now - each.began >= self._slow]
-            passed = [span for message in slow for span in self._released(message)]
+            passed = [_as_sampled(span) for each in slow for span in self._released(each)]
         for each in passed:
             self._next.on_end(each)
         self._next.shutdown()
@@ -187,3 +196,16 @@ def _is_message(span: Span) -> bool:
         and scope.name == "asgi_ws_observe"
         and span.name.startswith("ws.message")
     )
+
+
+def _as_sampled(span: ReadableSpan) -> ReadableSpan:
+    """Return a span that exporting processors take, which leave out what was only recorded."""
+    identity = span.context
+    if identity is None or identity.trace_flags.sampled:
+        return span
+    flags = TraceFlags(identity.trace_flags | TraceFlags.SAMPLED)
+    sampled = copy.copy(span)
+    sampled._context = SpanContext(
+        identity.trace_id, identity.span_id, identity.is_remote, flags, identity.trace_state
+    )
+    return sampled

@@ -59,8 +59,7 @@ class ConnectionTracing(ConnectionHook):
             return
         if provider is not self._used:
             self._used = provider
-            tracer = provider.get_tracer("asgi_ws_observe", __version__)
-            self._detail.start_span = tracer.start_span
+            self._detail.use(provider.get_tracer("asgi_ws_observe", __version__))
         entry = otel_context.get_current()
         trust = self._trust.of(scope, connection.observation.errors)
         state = self._begin(connection, entry, trust)

@@ -15,6 +15,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, AlwaysRecordSampler, Sampler
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, set_span_in_context
 from prometheus_client import CollectorRegistry
 from starlette.types import Receive, Scope, Send
@@ -35,10 +36,13 @@ SECOND = 1_000_000_000
 class Filtered:
     """A provider behind the filter, and what came through."""
 
-    def __init__(self, **arguments: Any) -> None:
+    def __init__(
+        self, sampler: Sampler = ALWAYS_ON, *, head_ratio: float | None = 0.0, **arguments: Any
+    ) -> None:
         self.exporter = InMemorySpanExporter()
-        self.filter = SlowMessageProcessor(SimpleSpanProcessor(self.exporter), **arguments)
-        self.provider = TracerProvider()
+        behind = SimpleSpanProcessor(self.exporter)
+        self.filter = SlowMessageProcessor(behind, head_ratio=head_ratio, **arguments)
+        self.provider = TracerProvider(sampler=sampler)
         self.provider.add_span_processor(self.filter)
         self.tracer: Tracer = self.provider.get_tracer("asgi_ws_observe")
         self.other: Tracer = self.provider.get_tracer("the application")
@@ -57,14 +61,19 @@ class Filtered:
         return self.other.start_span(name, set_span_in_context(parent))
 
     @property
-    def names(self) -> list[str]:
+    def spans(self) -> tuple[ReadableSpan, ...]:
         """What came through, in order."""
-        return [span.name for span in self.exporter.get_finished_spans()]
+        return self.exporter.get_finished_spans()
+
+    @property
+    def names(self) -> list[str]:
+        """Their names."""
+        return [span.name for span in self.spans]
 
 
 @pytest.fixture
 def filtered() -> Iterator[Filtered]:
-    """A filter with its defaults."""
+    """A filter that keeps nothing by chance."""
     given = Filtered()
     yield given
     given.provider.shutdown()
@@ -122,6 +131,30 @@ def test_head_ratio_keeps_about_its_share() -> None:
         filtered.message().end(1)
     # Nine standard deviations: this fails for no random numbers.
     assert 325 < len(filtered.names) < 675
+
+
+@pytest.mark.parametrize(("ended", "expected"), [(1, []), (SECOND, ["work", "ws.message"])])
+def test_message_that_was_only_recorded_is_exported_if_it_is_kept(
+    ended: int, expected: list[str]
+) -> None:
+    """A sampler that records everything lets exporters have what it chose itself; this has more."""
+    filtered = Filtered(AlwaysRecordSampler(ALWAYS_OFF), head_ratio=None)
+    message = filtered.message()
+    filtered.below(message).end()
+    message.end(ended)
+    filtered.tracer.start_span("ws.upgrade").end()
+    assert expected == filtered.names
+    assert all(span.context and span.context.trace_flags.sampled for span in filtered.spans)
+    assert not message.get_span_context().trace_flags.sampled
+
+
+def test_message_that_the_sampler_chose_is_kept() -> None:
+    """Fast, and without an error."""
+    filtered = Filtered(AlwaysRecordSampler(ALWAYS_ON), head_ratio=None)
+    message = filtered.message()
+    filtered.below(message).end()
+    message.end(1)
+    assert ["work", "ws.message"] == filtered.names
 
 
 def test_what_belongs_to_no_message_passes_at_once(filtered: Filtered) -> None:
@@ -258,9 +291,9 @@ async def test_slow_message_of_a_connection_comes_with_its_handlers_spans() -> N
     )
     await observed(scope(), server.receive, server.send)
     assert ["work on slow", "ws.message slow", "ws.upgrade"] == filtered.names
-    spans: tuple[ReadableSpan, ...] = filtered.exporter.get_finished_spans()
-    assert spans[1].context is not None
-    assert spans[0].parent == spans[1].context
+    work, message, _ = filtered.spans
+    assert message.context is not None
+    assert work.parent == message.context
 
 
 def test_missing_sdk_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
