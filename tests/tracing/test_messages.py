@@ -105,6 +105,20 @@ async def test_process_has_one_rate(spans: Spans, registry: CollectorRegistry) -
     assert 3 == len(messages(spans))
 
 
+@pytest.mark.parametrize("mode", ["all", "slow"])
+async def test_binary_message_says_so(spans: Spans, mode: str) -> None:
+    """Whether its span is made before or afterwards; a text says nothing."""
+    binary = {"type": "websocket.receive", "bytes": b'{"op":7}'}
+    app = observe(echo, spans.provider, message_spans=mode, slow_message_seconds=0)
+    await run(app, binary, HELLO, disconnect())
+
+    seven, hello = messages(spans)
+    assert {"ws.message.type": "7", "ws.message.bytes": 8, "ws.message.opcode": "binary"} == (
+        attributes(seven)
+    )
+    assert "ws.message.opcode" not in attributes(hello)
+
+
 @pytest.mark.parametrize("mode", ["capped", "slow"])
 async def test_slow_message_is_kept_afterwards(spans: Spans, mode: str) -> None:
     """With its true times, its type, its size and its sender's link."""
