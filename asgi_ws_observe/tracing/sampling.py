@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import copy
 import sys
+from collections.abc import Mapping
 from typing import Any
 
+from opentelemetry.context import Context
 from opentelemetry.trace import Tracer
+
+from .contexts import SPAN_KEY
 
 __all__ = ["for_sampled_children"]
 
@@ -28,5 +32,41 @@ def for_sampled_children(tracer: Tracer) -> Tracer:
     if delegate is None or type(sampler) is not getattr(sdk, "ParentBased", None):
         return tracer
     children: Any = copy.copy(tracer)
-    children.sampler = delegate
+    always = delegate is getattr(sdk, "ALWAYS_ON", None)
+    children.sampler = _SameAnswer(delegate) if always else delegate
     return children  # type: ignore[no-any-return]
+
+
+class _SameAnswer:
+    """Gives the answer of the SDK's `ALWAYS_ON` again while the parent's trace state is the same.
+
+    Nothing else of the question is in that answer, but attributes, of which a message has none yet.
+    """
+
+    def __init__(self, sampler: Any) -> None:
+        self._sampler = sampler
+        # Both in one, for threads.
+        self._kept: tuple[Any, Any] = (None, None)
+
+    def should_sample(
+        self,
+        parent_context: Context,
+        trace_id: int,
+        name: str,
+        kind: Any = None,
+        attributes: Mapping[str, Any] | None = None,
+        links: Any = None,
+        trace_state: Any = None,
+    ) -> Any:
+        """Answer as `opentelemetry.sdk.trace.sampling.Sampler` does."""
+        parent: Any = parent_context[SPAN_KEY]
+        state = parent.get_span_context().trace_state
+        kept, answer = self._kept
+        if kept is state and not attributes:
+            return answer
+        answer = self._sampler.should_sample(
+            parent_context, trace_id, name, kind, attributes, links, trace_state
+        )
+        if not attributes:
+            self._kept = (state, answer)
+        return answer

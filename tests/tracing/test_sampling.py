@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.sampling import (
     SamplingResult,
     TraceIdRatioBased,
 )
-from opentelemetry.trace import NoOpTracer
+from opentelemetry.trace import NonRecordingSpan, NoOpTracer, SpanContext, TraceFlags, TraceState
 
 from asgi_ws_observe.tracing.sampling import for_sampled_children
 from tests.support import Spans, disconnect, text
@@ -48,7 +48,6 @@ def delegate(sampler: Sampler) -> Sampler:
 def test_default_sampler_needs_not_be_asked_by_its_rules() -> None:
     """`ParentBased` asks one other sampler for all children of a sampled span."""
     every_second = EverySecond()
-    assert ALWAYS_ON is delegate(ParentBased(ALWAYS_OFF))
     assert every_second is delegate(ParentBased(ALWAYS_ON, local_parent_sampled=every_second))
 
 
@@ -87,6 +86,37 @@ async def test_sampler_decides_on_every_message(parent_based: bool) -> None:
     asked = [name for name in sampler.asked if name == "ws.message"]
     assert 4 == len(asked)
     assert 2 == len(spans.named("ws.message"))
+
+
+@pytest.mark.parametrize("given", [None, {"key": "value"}])
+def test_sampler_that_always_says_yes_gives_the_same_answer(given: Any) -> None:
+    """With the trace state of each parent, and with the attributes that it was asked with."""
+    sampler = delegate(ParentBased(ALWAYS_OFF))
+    assert sampler is not ALWAYS_ON
+    for state in ("a", "a", "b", "a"):
+        flags, states = TraceFlags(1), TraceState([("vendor", state)])
+        parent = NonRecordingSpan(SpanContext(7, 8, False, flags, states))
+        context = trace.set_span_in_context(parent)
+        for attributes in (given, None):
+            mine = sampler.should_sample(context, 7, "ws.message", None, attributes)
+            theirs = ALWAYS_ON.should_sample(context, 7, "ws.message", None, attributes)
+            assert vars(theirs) == vars(mine)
+
+
+async def test_trace_state_of_the_connection_reaches_its_messages() -> None:
+    """That of each, though one sampler answers for all."""
+    spans = Spans()
+    app = observe(echo, spans.provider)
+    for state in ("a=1", "b=2", "a=1"):
+        headers = [
+            (b"traceparent", f"00-{7:032x}-{8:016x}-01".encode()),
+            (b"tracestate", state.encode()),
+        ]
+        await run(app, text("x"), text("y"), disconnect(), headers=headers)
+    states = [
+        span.context.trace_state.to_header() for span in spans.named("ws.message") if span.context
+    ]
+    assert ["a=1", "a=1", "b=2", "b=2", "a=1", "a=1"] == states
 
 
 async def test_message_of_a_client_that_is_believed_is_asked_for_by_the_rules() -> None:
