@@ -30,7 +30,7 @@ from .states import (
     judge_ending,
 )
 from .store import RTT_BOUNDS, RouteNumbers
-from .traffic import Message, Traffic, size_of
+from .traffic import Message, Traffic
 
 __all__ = ["Connection", "Message"]
 
@@ -175,7 +175,7 @@ class Connection(Traffic):
     ) -> None:
         """Take in that the server refused what the application sent."""
         if self.send_listener is not None and message["type"] == "websocket.send":
-            self._tell_sent(message, size_of(message), started, now, error)
+            self._tell_sent(message, started, now, error)
         if self._accepted:
             # It may have waited for long behind a client that reads no more.
             self._send_time.observe(now - started)

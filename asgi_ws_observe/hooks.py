@@ -124,7 +124,6 @@ class SendListener(Protocol):
     def sent(
         self,
         message: Any,
-        size: int,
         started: float,
         now: float,
         error: BaseException | None = None,
@@ -133,7 +132,6 @@ class SendListener(Protocol):
 
         Args:
             message: The ASGI message; it must not be modified.
-            size: Bytes of its payload.
             started: When the application sent it, of `time.perf_counter()`.
             now: Likewise, when the server was done with it.
             error: What the server raised.

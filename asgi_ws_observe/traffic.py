@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 
 from .hooks import Hooks, MessageListener, SendListener
@@ -178,7 +178,7 @@ class Traffic:
         buckets.counts[0 if duration <= _SHORT else bisect_left(SEND_BOUNDS, duration)] += 1
         buckets.sum += duration
         if self.send_listener is not None:
-            self._tell_sent(message, size, started, now)
+            self._tell_sent(message, started, now)
         if self._on_sent:
             self._hooks.call("message_sent", self, message, size)
 
@@ -200,13 +200,12 @@ class Traffic:
     def _tell_sent(
         self,
         message: MutableMapping[str, Any],
-        size: int,
         started: float,
         now: float,
         error: BaseException | None = None,
     ) -> None:
         try:
-            self.send_listener.sent(message, size, started, now, error)  # type: ignore[union-attr]
+            self.send_listener.sent(message, started, now, error)  # type: ignore[union-attr]
         except Exception as failure:  # noqa: BLE001
             self.send_listener = None
             self._stop_listening(failure)
@@ -218,7 +217,7 @@ class Traffic:
         )
 
 
-def size_of(message: MutableMapping[str, Any]) -> int:
+def size_of(message: Mapping[str, Any]) -> int:
     """Return the bytes of a sent message's payload."""
     data = message.get("bytes")
     return _utf8_size(message.get("text") or "") if data is None else len(data)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from opentelemetry.trace import Span, SpanKind
 
-from ..labels import UNMATCHED
+from .attributes import routed_name
 
 __all__ = ["is_adoptable", "keep_native_away", "mended_name", "records_exceptions"]
 
@@ -61,7 +61,7 @@ def mended_name(span: Span, route: str) -> str | None:
     path = _PATH_NAME.fullmatch(name)
     if name and (path is None or path[1] == route):
         return None
-    return "ws.upgrade" if route == UNMATCHED else f"ws.upgrade {route}"
+    return routed_name("ws.upgrade", route)
 
 
 def _scope_name(span: Span) -> str:

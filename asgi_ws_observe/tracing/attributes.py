@@ -10,9 +10,15 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ..connection import Connection
-from ..labels import safe_text
+from ..labels import UNMATCHED, safe_text
 
-__all__ = ["SPAN_ATTRIBUTES", "close_attributes", "handshake_attributes", "total_attributes"]
+__all__ = [
+    "SPAN_ATTRIBUTES",
+    "close_attributes",
+    "handshake_attributes",
+    "routed_name",
+    "total_attributes",
+]
 
 #: Attribute -> what it is. The reference page is made from this.
 SPAN_ATTRIBUTES: Final = {
@@ -50,6 +56,11 @@ SPAN_ATTRIBUTES: Final = {
     "ws.message.bytes": "payload bytes",
     "ws.message.opcode": "`binary`; a text message, which most are, has none",
 }
+
+
+def routed_name(name: str, route: str) -> str:
+    """Return a span's name with its route, if there is one."""
+    return name if route == UNMATCHED else f"{name} {route}"
 
 
 def handshake_attributes(connection: Connection) -> dict[str, Any]:

@@ -47,7 +47,9 @@ class Environment:
     def __init__(self) -> None:
         own, general = "OTEL_PYTHON_WEBSOCKET_EXCLUDED_URLS", "OTEL_PYTHON_EXCLUDED_URLS"
         variable = own if own in os.environ else general
-        self._excluded = _read(variable, lambda: get_excluded_urls("WEBSOCKET"))
+        # Without patterns no connection's URL need be put together.
+        given = bool(os.environ.get(variable))
+        self._excluded = _read(variable, lambda: get_excluded_urls("WEBSOCKET")) if given else None
         self._request, self._response = (
             _patterns(_CAPTURE + side) for side in ("SERVER_REQUEST", "SERVER_RESPONSE")
         )
@@ -58,6 +60,8 @@ class Environment:
         """Return whether a connection is not to be traced."""
         if not is_http_instrumentation_enabled():
             return True
+        if self._excluded is None:
+            return False
         try:
             url = get_host_port_url_tuple(scope)[2]  # type: ignore[no-untyped-call]
             return bool(self._excluded.url_disabled(url))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 import traceback
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace
@@ -76,6 +76,22 @@ class Detail:
         """Make spans with this tracer from now on."""
         self.start_span = tracer.start_span
         self.start_child = for_sampled_children(tracer).start_span
+
+    def describe(
+        self, span: Span, name: str, kind: str | None, message: Mapping[str, Any], size: int
+    ) -> None:
+        """Say on a message's span what it is; `MessageSpans.received` has this written out."""
+        self.name(span, name, kind)
+        span.set_attribute("ws.message.bytes", size)
+        if message.get("bytes") is not None:
+            span.set_attribute("ws.message.opcode", "binary")
+
+    def name(self, span: Span, name: str, kind: str | None) -> None:
+        """Name a message's span by its type, if it has one, and bound that."""
+        if kind is not None:
+            bounded = self.type(kind)
+            span.update_name(f"{name} {bounded}")
+            span.set_attribute("ws.message.type", bounded)
 
     def bucket_of(self, connection: Connection) -> TokenBucket:
         """Return the bucket that counts for a connection; a process has one."""
@@ -174,7 +190,7 @@ class MessageSpans(Place):
         self._span = None
         try:
             if self._kind is not None or self._connection.last_taken.type is not None:
-                self._name(span)
+                self._detail.name(span, "ws.message", self._type())
             span.end()
         finally:
             # Whatever a span processor does, the handler must not stay inside this message; and if
@@ -209,13 +225,10 @@ class MessageSpans(Place):
         parent, links = self._read(message, size)
         began = ended - round(duration * 1e9)
         span = self._detail.start_span("ws.message", parent, _CONSUMER, None, links, began)
-        span.set_attribute("ws.message.bytes", size)
-        if message.get("bytes") is not None:
-            span.set_attribute("ws.message.opcode", "binary")
+        self._detail.describe(span, "ws.message", self._type(), message, size)
         self.made += 1
         if self.error is not None:
             fail(span, self.error)
-        self._name(span)
         span.end(ended)
         return span
 
@@ -236,12 +249,10 @@ class MessageSpans(Place):
         sender = trace.NonRecordingSpan(remote)
         return trace.set_span_in_context(sender, self._parent), (Link(self._trace.identity),)
 
-    def _name(self, span: Span) -> None:
+    def _type(self) -> str | None:
+        """Return the message's type: what the application set, else what the message says."""
         kind = self._connection.message_type or self._kind
-        if kind is not None:
-            bounded = self._detail.type(str(kind))
-            span.update_name(f"ws.message {bounded}")
-            span.set_attribute("ws.message.type", bounded)
+        return None if kind is None else str(kind)
 
     def _settle(self, base: Context) -> None:
         """Find the parent for messages that are received where this context is current.

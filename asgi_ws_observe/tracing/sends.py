@@ -10,6 +10,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import Link, SpanKind
 
+from ..traffic import size_of
 from .messages import Detail, fail
 from .upgrade import ConnectionTrace
 
@@ -38,7 +39,6 @@ class SendSpans:
     def sent(
         self,
         message: Mapping[str, Any],
-        size: int,
         started: float,
         now: float,
         error: BaseException | None = None,
@@ -60,21 +60,15 @@ class SendSpans:
         span = self._detail.start_span(
             "ws.send", current, SpanKind.PRODUCER, None, links, start_time=began
         )
-        self._describe(span, message, size)
+        self._describe(span, message)
         if error is not None:
             fail(span, error)
         span.end(ended)
 
-    def _describe(self, span: trace.Span, message: Mapping[str, Any], size: int) -> None:
-        connection, detail = self._connection, self._detail
+    def _describe(self, span: trace.Span, message: Mapping[str, Any]) -> None:
+        connection, detail, size = self._connection, self._detail, size_of(message)
         kind, _ = detail.reader.read(
             message, size, carrier=False, errors=connection.observation.errors
         )
-        if kind is not None:
-            bounded = detail.type(kind)
-            span.update_name(f"ws.send {bounded}")
-            span.set_attribute("ws.message.type", bounded)
         span.set_attribute("ws.connection.id", connection.id)
-        span.set_attribute("ws.message.bytes", size)
-        if message.get("bytes") is not None:
-            span.set_attribute("ws.message.opcode", "binary")
+        detail.describe(span, "ws.send", kind, message, size)

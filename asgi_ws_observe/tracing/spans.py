@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
-from typing import Any, Final
+from typing import Final
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind, TracerProvider
+from opentelemetry.trace import SpanKind, TracerProvider
 
 from .. import __version__
 from ..connection import Connection
@@ -88,7 +87,9 @@ class ConnectionTracing(ConnectionHook):
             span = outer
         else:
             keep_native_away(scope)
-            span = self._start(origin.parent, attributes, origin.links)
+            span = self._detail.start_span(
+                "ws.upgrade", origin.parent, SpanKind.SERVER, attributes, origin.links
+            )
         return ConnectionTrace(
             connection,
             self._detail,
@@ -97,13 +98,6 @@ class ConnectionTracing(ConnectionHook):
             parent=origin.parent,
             adopted=adopted,
             linked=self._linked,
-        )
-
-    def _start(
-        self, parent: Context, attributes: MutableMapping[str, Any], links: tuple[Any, ...]
-    ) -> Span:
-        return self._detail.start_span(
-            "ws.upgrade", parent, SpanKind.SERVER, attributes, links or None
         )
 
     def opened(self, connection: Connection) -> None:

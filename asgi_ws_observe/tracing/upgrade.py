@@ -12,7 +12,12 @@ from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, Statu
 
 from ..labels import UNMATCHED
 from .adoption import mended_name, records_exceptions
-from .attributes import close_attributes, handshake_attributes, total_attributes
+from .attributes import (
+    close_attributes,
+    handshake_attributes,
+    routed_name,
+    total_attributes,
+)
 from .messages import Detail, MessageSpans, fail
 
 if TYPE_CHECKING:
@@ -184,9 +189,8 @@ class ConnectionTrace:
 
     def _start(self, name: str, kind: SpanKind, since: int | None = None) -> Span:
         """Start a root span that is linked to the connection's."""
-        route = self._connection.route
         return self._detail.start_span(
-            name if route == UNMATCHED else f"{name} {route}",
+            routed_name(name, self._connection.route),
             trace.set_span_in_context(trace.INVALID_SPAN, self._entry),
             kind,
             None,
@@ -223,9 +227,8 @@ class ConnectionTrace:
 
     def _name(self) -> None:
         route = self._connection.route
-        name = None if route == UNMATCHED else f"ws.upgrade {route}"
-        if self._adopted:
-            name = mended_name(self.span, route)
+        adopted = self._adopted
+        name = mended_name(self.span, route) if adopted else routed_name("ws.upgrade", route)
         if name is not None:
             self.span.update_name(name)
         # OpenTelemetry: http.route is not set where there is none.

@@ -12,6 +12,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import StatusCode
+from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from asgi_ws_observe import Settings, SettingsError
@@ -175,6 +176,31 @@ async def test_failed_send_is_kept(spans: Spans, rate: float) -> None:
         (each.name, each.status.status_code, attributes(each)["error.type"], each.events[0].name)
         for each in sends(spans)
     ]
+
+
+async def test_payload_that_has_no_size_costs_the_record_nothing(
+    spans: Spans, registry: CollectorRegistry
+) -> None:
+    """The application's mistake is the server's to refuse, and a failed send as any other."""
+
+    class Strict(Server):
+        async def send(self, message: Any) -> None:
+            if not isinstance(message.get("text", ""), str):
+                raise TypeError("no text")
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        with pytest.raises(TypeError, match="no text"):
+            await send({"type": "websocket.send", "text": 5})
+        await receive()
+
+    server = Strict([CONNECT, disconnect()])
+    observed = observe(app, spans.provider, registry, send_spans=True)
+    await observed(scope(), server.receive, server.send)
+
+    assert 0 == sample(registry, "ws_observe_errors_total", part="record")
+    assert 1 == sample(registry, "ws_send_duration_seconds_count", route="unmatched")
 
 
 @pytest.mark.parametrize(
