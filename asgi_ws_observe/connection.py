@@ -178,7 +178,7 @@ class Connection(Traffic):
             self._tell_sent(message, started, now, error)
         if self._accepted:
             # It may have waited for long behind a client that reads no more.
-            self._send_time.observe(now - started)
+            self._numbers.send.observe(now - started)
         if not isinstance(error, Exception):
             return
         self._send_errors = (*self._send_errors[-7:], error)
@@ -317,6 +317,7 @@ class Connection(Traffic):
             unexpected[key] = unexpected.get(key, 0) + 1
             return False
         self.state = target
+        self._follow()
         return True
 
     def _received_other(self, message: MutableMapping[str, Any], now: float) -> bool:
@@ -338,7 +339,7 @@ class Connection(Traffic):
         event = SENT.get(message["type"], "unknown")
         if event == "send" and started < self._open_until:
             # It has waited while the connection ended, perhaps for a client that reads no more.
-            self._send_time.observe(now - started)
+            self._numbers.send.observe(now - started)
             return
         if not self._step(event) or before is self.state:
             return

@@ -2,13 +2,13 @@
 
 One event loop writes, any thread reads. An increment of a slot or of a list's item is one
 interpreter operation here, so a reader sees every number whole; two numbers read one after the
-other may be one message apart.
+other may be one message apart. A histogram is consistent in itself: see `Buckets`.
 """
 
 from __future__ import annotations
 
 import threading
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -23,6 +23,7 @@ __all__ = [
     "HANDSHAKE_FAILURES",
     "LAG_BOUNDS",
     "MAX_ERROR_TYPES",
+    "MOST_PENDING",
     "RTT_BOUNDS",
     "SEND_BOUNDS",
     "SIZE_BOUNDS",
@@ -76,6 +77,9 @@ TRANSPORTS: Final = (
 #: Distinct values of the label ``type`` of errors, ``other`` not counted.
 MAX_ERROR_TYPES: Final = 20
 
+#: So many values of a histogram are counted together.
+MOST_PENDING: Final = 256
+
 #: A span context, the observed value, and the wall time in seconds since the epoch.
 Exemplar = tuple[Any, float, float]
 
@@ -98,25 +102,82 @@ _ZERO_CLOSES: Final = (
 class Buckets:
     """A histogram in plain numbers.
 
+    Keeping a value is cheaper than finding its bucket, and many are counted together for little
+    more than one; so values wait in `pending` until there are `MOST_PENDING`, or somebody reads.
+
     Attributes:
         bounds: Upper bounds, ascending, without infinity.
-        counts: Observations per bucket, not cumulative; the last one is above every bound.
-        sum: Sum of all observations.
+        pending: Observations that are not counted yet. The hot path appends to it, always the same
+            list, and calls `settle` when it is long.
         exemplars: The last exemplar of each bucket.
     """
 
-    __slots__ = ("bounds", "counts", "exemplars", "sum")
+    __slots__ = ("_counts", "_lock", "_sum", "bounds", "exemplars", "pending")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.sum = 0.0
+        self.pending: list[float] = []
         self.exemplars: dict[int, Exemplar] = {}
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+        self._lock = threading.Lock()
 
     def observe(self, value: float) -> None:
-        """Count one observation."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.sum += value
+        """Take one observation."""
+        self.pending.append(value)
+        if len(self.pending) >= MOST_PENDING:
+            self.settle()
+
+    def settle(self) -> None:
+        """Count what is pending, unless another thread is doing that just now."""
+        if self._lock.acquire(blocking=False):
+            try:
+                self._settle()
+            finally:
+                self._lock.release()
+
+    def read(self) -> tuple[list[int], float]:
+        """Return the counts and the sum of the same observations.
+
+        Returns:
+            Observations per bucket, not cumulative, the last one above every bound; and the sum of
+            all observations.
+        """
+        with self._lock:
+            self._settle()
+            return self._counts.copy(), self._sum
+
+    @property
+    def counts(self) -> list[int]:
+        """Observations per bucket, not cumulative; the last one is above every bound."""
+        return self.read()[0]
+
+    @property
+    def sum(self) -> float:
+        """Sum of all observations."""
+        return self.read()[1]
+
+    def _settle(self) -> None:
+        # What is appended meanwhile stays behind.
+        values = self.pending[:]
+        del self.pending[: len(values)]
+        if not values:
+            return
+        total = sum(values)
+        self._sum += total
+        bounds, counts = self.bounds, self._counts
+        # None is negative: where their sum is within the first bound, all are.
+        if total <= bounds[0]:
+            counts[0] += len(values)
+            return
+        values.sort()
+        first, last = bisect_left(bounds, values[0]), bisect_left(bounds, values[-1])
+        counted = 0
+        for place in range(first, last):
+            below = bisect_right(values, bounds[place], counted)
+            counts[place] += below - counted
+            counted = below
+        counts[last] += len(values) - counted
 
 
 class Look(NamedTuple):
@@ -175,6 +236,11 @@ class RouteNumbers:
         self.buffer = Buckets(BUFFER_BOUNDS)
         self.heartbeat_timeouts = self.wire_in = self.wire_out = 0
         self.look = Look()
+
+    def settle(self) -> None:
+        """Count what messages left pending."""
+        for buckets in (self.size_in, self.size_out, self.handler, self.send):
+            buckets.settle()
 
 
 class Store:

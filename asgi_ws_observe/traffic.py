@@ -10,19 +10,15 @@ from typing import Any, Final
 from .hooks import Hooks, MessageListener, SendListener
 from .observation import Observation
 from .states import State
-from .store import DURATION_BOUNDS, SEND_BOUNDS, SIZE_BOUNDS, Buckets, RouteNumbers
+from .store import DURATION_BOUNDS, MOST_PENDING, RouteNumbers
 
-__all__ = ["Message", "Traffic", "size_of"]
+__all__ = ["Message", "Traffic", "size_of", "utf8_size"]
 
 #: A connection gives a bucket no second exemplar within so many seconds, unless it gave another
 #: bucket one meanwhile.
 EXEMPLAR_REST: Final = 1.0
 
 _OPEN: Final = State.OPEN
-# Most messages are small and most times short: their buckets without a search.
-_SHORT: Final = DURATION_BOUNDS[0]
-_SMALL: Final = 4097
-_SMALL_SIZES: Final = bytes(bisect_left(SIZE_BOUNDS, size) for size in range(_SMALL))
 
 
 class Message:
@@ -53,43 +49,72 @@ class Traffic:
         bytes_out: Payload bytes sent.
         received_at: When the application got its last message, of `time.perf_counter()`.
         slowest: The longest handler time, seconds.
-        sending: ``send()`` calls that have not returned, and since when the first has waited.
+        sending_since: When the ``send()`` call that has waited longest began, of
+            `time.perf_counter()`; 0.0 where none waits.
         message: The message that is, or was last, handled.
         last_taken: The last one that the application asked for, by `message`.
     """
 
     __slots__ = (
-        *("_exemplar_at", "_exemplar_bucket"),
-        *("_handler", "_handling", "_hooks", "_last_size", "_numbers", "_observation"),
-        *("_on_handled", "_on_received", "_on_sent", "_send_time", "_size_in", "_size_out"),
-        *("bytes_in", "bytes_out", "last_taken", "listener", "messages_in", "messages_out"),
-        *("received_at", "send_listener", "sending", "sending_since", "slowest", "state"),
+        *("_also_sending", "_direct", "_exemplar_at", "_exemplar_bucket", "_handler_times"),
+        *("_handling", "_hooks", "_last_size", "_listener", "_numbers", "_observation"),
+        *("_on_handled", "_on_received", "_on_sent", "_send_listener", "_send_times"),
+        *("_sizes_in", "_sizes_out"),
+        *("bytes_in", "bytes_out", "last_taken", "messages_in", "messages_out"),
+        *("received_at", "sending_since", "slowest", "state"),
     )
 
     def __init__(self, observation: Observation | None) -> None:
         self.state = State.CONNECTING
         self.messages_in = self.messages_out = self.bytes_in = self.bytes_out = 0
         self.received_at = self.sending_since = self.slowest = 0.0
-        self.sending = 0
-        # Set by the tracing reader: what follows the messages.
-        self.listener: MessageListener | None = None
-        self.send_listener: SendListener | None = None
+        # When other calls began that wait as well.
+        self._also_sending: list[float] | None = None
+        self._listener: MessageListener | None = None
+        self._send_listener: SendListener | None = None
         self._exemplar_at = 0.0
         self._exemplar_bucket = -1
         self.last_taken = Message(0, 0)
         self._last_size = 0
         self._handling = False
+        # Whether it is open and nobody follows its messages, as `_follow` finds.
+        self._direct = False
         self._numbers: RouteNumbers
-        self._size_in: Buckets
-        self._size_out: Buckets
-        self._handler: Buckets
-        self._send_time: Buckets
+        self._sizes_in: list[float]
+        self._sizes_out: list[float]
+        self._handler_times: list[float]
+        self._send_times: list[float]
         if observation is not None:
             self._observation = observation
             self._hooks: Hooks = observation.hooks
             self._on_received = observation.hooks.message_received
             self._on_handled = observation.hooks.message_handled
             self._on_sent = observation.hooks.message_sent
+
+    @property
+    def listener(self) -> MessageListener | None:
+        """What follows the received messages; set by the tracing reader."""
+        return self._listener
+
+    @listener.setter
+    def listener(self, listener: MessageListener | None) -> None:
+        self._listener = listener
+        self._follow()
+
+    @property
+    def send_listener(self) -> SendListener | None:
+        """What follows the sent messages; set by the tracing reader."""
+        return self._send_listener
+
+    @send_listener.setter
+    def send_listener(self, listener: SendListener | None) -> None:
+        self._send_listener = listener
+        self._follow()
+
+    @property
+    def sending(self) -> int:
+        """``send()`` calls that have not returned."""
+        return len(self._also_sending or ()) + (self.sending_since > 0.0)
 
     @property
     def message(self) -> Message:
@@ -114,18 +139,18 @@ class Traffic:
         if data is None:
             size = len(message.get("bytes") or b"")
         else:
-            size = len(data) if data.isascii() else _utf8_size(data)
-        buckets = self._size_in
-        buckets.counts[_SMALL_SIZES[size] if size < _SMALL else bisect_left(SIZE_BOUNDS, size)] += 1
-        buckets.sum += size
+            size = len(data) if data.isascii() else utf8_size(data)
+        self._sizes_in.append(size)
+        if len(self._sizes_in) >= MOST_PENDING:
+            self._numbers.settle()
         self.messages_in += 1
         self.bytes_in += size
         self._last_size = size
         self.received_at = now
         self._handling = True
-        if self.listener is not None:
+        if self._listener is not None:
             try:
-                self.listener.received(message, size)
+                self._listener.received(message, size)
             except Exception as error:  # noqa: BLE001
                 self._stop_listening(error)
         if self._on_received:
@@ -137,22 +162,21 @@ class Traffic:
             return
         duration = now - self.received_at
         self._handling = False
-        bucket = 0 if duration <= _SHORT else bisect_left(DURATION_BOUNDS, duration)
-        buckets = self._handler
-        buckets.counts[bucket] += 1
-        buckets.sum += duration
+        self._handler_times.append(duration)
         if duration > self.slowest:
             self.slowest = duration
-        if self.listener is not None:
+        if self._listener is not None:
+            bucket = bisect_left(DURATION_BOUNDS, duration)
             due = now >= self._exemplar_at or bucket != self._exemplar_bucket
             try:
-                identity = self.listener.handled(duration, due)
+                identity = self._listener.handled(duration, due)
             except Exception as error:  # noqa: BLE001
                 self._stop_listening(error)
                 identity = None
             if identity is not None:
                 self._exemplar_at, self._exemplar_bucket = now + EXEMPLAR_REST, bucket
-                buckets.exemplars[bucket] = (identity, duration, time.time())
+                exemplars = self._numbers.handler.exemplars
+                exemplars[bucket] = (identity, duration, time.time())
         if self._on_handled:
             self._hooks.call("message_handled", self, duration)
 
@@ -165,19 +189,16 @@ class Traffic:
         data = message.get("bytes")
         if data is None:
             data = message.get("text") or ""
-            size = len(data) if data.isascii() else _utf8_size(data)
+            size = len(data) if data.isascii() else utf8_size(data)
         else:
             size = len(data)
-        buckets = self._size_out
-        buckets.counts[_SMALL_SIZES[size] if size < _SMALL else bisect_left(SIZE_BOUNDS, size)] += 1
-        buckets.sum += size
+        self._send_times.append(now - started)
+        self._sizes_out.append(size)
+        if len(self._sizes_out) >= MOST_PENDING:
+            self._numbers.settle()
         self.messages_out += 1
         self.bytes_out += size
-        duration = now - started
-        buckets = self._send_time
-        buckets.counts[0 if duration <= _SHORT else bisect_left(SEND_BOUNDS, duration)] += 1
-        buckets.sum += duration
-        if self.send_listener is not None:
+        if self._send_listener is not None:
             self._tell_sent(message, started, now)
         if self._on_sent:
             self._hooks.call("message_sent", self, message, size)
@@ -193,9 +214,32 @@ class Traffic:
     def _bind(self, numbers: RouteNumbers) -> None:
         """Take over the numbers of the connection's route."""
         self._numbers = numbers
-        # What the hot path writes, one step nearer.
-        self._size_in, self._size_out = numbers.size_in, numbers.size_out
-        self._handler, self._send_time = numbers.handler, numbers.send
+        # What the hot path writes, two steps nearer.
+        self._sizes_in, self._sizes_out = numbers.size_in.pending, numbers.size_out.pending
+        self._handler_times, self._send_times = numbers.handler.pending, numbers.send.pending
+
+    def _follow(self) -> None:
+        self._direct = self.state is _OPEN and not (
+            self._listener
+            or self._send_listener
+            or self._on_received
+            or self._on_handled
+            or self._on_sent
+        )
+
+    def waits_too(self, started: float) -> None:
+        """Take in that a ``send()`` call began while another one waits."""
+        if self._also_sending is None:
+            self._also_sending = []
+        self._also_sending.append(started)
+
+    def waits_no_more(self, started: float) -> None:
+        """Take in that a ``send()`` call is over."""
+        others = self._also_sending
+        if started != self.sending_since:
+            others.remove(started)  # type: ignore[union-attr]
+        else:
+            self.sending_since = others.pop(0) if others else 0.0
 
     def _tell_sent(
         self,
@@ -205,7 +249,7 @@ class Traffic:
         error: BaseException | None = None,
     ) -> None:
         try:
-            self.send_listener.sent(message, started, now, error)  # type: ignore[union-attr]
+            self._send_listener.sent(message, started, now, error)  # type: ignore[union-attr]
         except Exception as failure:  # noqa: BLE001
             self.send_listener = None
             self._stop_listening(failure)
@@ -220,8 +264,9 @@ class Traffic:
 def size_of(message: Mapping[str, Any]) -> int:
     """Return the bytes of a sent message's payload."""
     data = message.get("bytes")
-    return _utf8_size(message.get("text") or "") if data is None else len(data)
+    return utf8_size(message.get("text") or "") if data is None else len(data)
 
 
-def _utf8_size(text: str) -> int:
+def utf8_size(text: str) -> int:
+    """Return the bytes of a text in UTF-8."""
     return len(text.encode("utf-8", "surrogatepass"))

@@ -65,7 +65,8 @@ def test_line_says_what_was_until_then(
     life.connection.set("tenant", "acme")
     probe = life.connection.probe = Told(life.connection, Watch())
     monkeypatch.setattr(type(probe), "write_buffer", lambda _: 0)
-    life.connection.heartbeat_rtt, life.connection.sending = 0.5, 2
+    life.connection.heartbeat_rtt, life.connection.sending_since = 0.5, 1.0
+    life.connection.waits_too(2.0)
     life.at(10.0)
 
     (line,) = named(caplog, "ws_alive")

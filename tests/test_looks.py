@@ -125,7 +125,11 @@ async def test_sends_that_wait_are_added_up(watch: Watch) -> None:
     """How many `send()` calls wait, and how long the longest has waited."""
     for sending, seconds in [(2, 50.0), (3, 7.0), (0, 1000.0)]:
         connection = watch.open().connection
-        connection.sending, connection.sending_since = sending, perf_counter() - seconds
+        began = perf_counter() - seconds
+        if sending:
+            connection.sending_since = began
+        for later in range(1, sending):
+            connection.waits_too(began + later)
     await watch.round()
     look = watch.store.route("/a").look
     assert (5, 3) == (look.queue_out, look.queue_out_max)
@@ -135,13 +139,13 @@ async def test_sends_that_wait_are_added_up(watch: Watch) -> None:
 async def test_route_whose_connections_have_gone_gets_zeros(watch: Watch) -> None:
     """The last look's numbers do not stay."""
     probe = watch.open()
-    probe.connection.sending = 4
+    probe.connection.sending_since = 1.0
     await watch.round()
     before = watch.store.route("/a").look.queue_out
     looks = probe.looks
     probe.finished()
     await watch.round()
-    assert 4 == before
+    assert 1 == before
     assert (looks, NOTHING) == (probe.looks, watch.store.route("/a").look)
 
 

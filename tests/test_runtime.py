@@ -144,7 +144,7 @@ async def test_failure_is_reported_and_ends_the_measuring(
     asyncio.get_running_loop().set_exception_handler(lambda loop, told: unhandled.append(told))
 
     # Counts that cannot be added to.
-    monkeypatch.setattr(store.lag, "counts", None)
+    monkeypatch.setattr(store.lag, "pending", None)
     runtime.start()
     await until(lambda: store.own_errors["runtime"])
 
@@ -211,7 +211,7 @@ def test_largest_lag_is_forgotten_after_two_windows() -> None:
 async def test_failure_ends_the_measuring_for_good() -> None:
     """The next connection does not start it again."""
     runtime, store = make()
-    store.lag.counts = None  # type: ignore[assignment]
+    store.lag.pending = None  # type: ignore[assignment]
     runtime.start()
     await until(lambda: store.own_errors["runtime"])
     runtime.start()

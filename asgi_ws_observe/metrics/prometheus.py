@@ -55,7 +55,8 @@ class StoreCollector:
             for labels, value in instrument.read(self._store):
                 values = (*constant, *labels)
                 if isinstance(value, Buckets):
-                    family.add_metric(values, _cumulative(value), value.sum)
+                    counts, total = value.read()
+                    family.add_metric(values, _cumulative(value, counts), total)
                 elif instrument.kind == "info":
                     family.add_metric((), dict(zip(self._names(instrument), values, strict=True)))
                 else:
@@ -70,14 +71,11 @@ class StoreCollector:
         return _FAMILIES[instrument.kind](instrument.name, instrument.text, labels=names)
 
 
-def _cumulative(buckets: Buckets) -> list[tuple[str, float, Exemplar | None]]:
+def _cumulative(buckets: Buckets, counts: list[int]) -> list[tuple[str, float, Exemplar | None]]:
     bounds = [*map(floatToGoString, buckets.bounds), "+Inf"]
-    # One copy, or a count that grows meanwhile would make a bucket larger than the next.
-    totals = accumulate(buckets.counts.copy())
-    exemplars = buckets.exemplars
     return [
-        (bound, total, _exemplar(exemplars.get(place)))
-        for place, (bound, total) in enumerate(zip(bounds, totals, strict=True))
+        (bound, total, _exemplar(buckets.exemplars.get(place)))
+        for place, (bound, total) in enumerate(zip(bounds, accumulate(counts), strict=True))
     ]
 
 
