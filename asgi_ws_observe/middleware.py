@@ -20,6 +20,7 @@ from .current import enter_connection
 from .exceptions import SettingsError
 from .hooks import ConnectionHook
 from .logs import ConnectionLog
+from .metrics import workers
 from .metrics.prometheus import numbers_of
 from .observation import Observation
 from .runtime import Runtime
@@ -82,7 +83,7 @@ class WebSocketObserveMiddleware:
         hooks: Iterable[ConnectionHook],
     ) -> None:
         self.settings = settings
-        numbers = numbers_of(registry)
+        self._numbers = numbers = numbers_of(registry)
         numbers.take(settings)
         readers: list[ConnectionHook] = []
         if settings.connection_span != "off":
@@ -113,19 +114,30 @@ class WebSocketObserveMiddleware:
             await self.app(scope, receive, send)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def started(message: Message) -> None:
+        async def told(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
-                self._runtime.start()
+                self._start()
+            elif message["type"].startswith("lifespan.shutdown."):
+                # Servers end right after this.
+                self._stop()
             await send(message)
 
         try:
-            await self.app(scope, receive, started)
+            await self.app(scope, receive, told)
         finally:
-            self._runtime.stop()
+            self._stop()
+
+    def _start(self) -> None:
+        self._runtime.start()
+        workers.join(self._numbers)
+
+    def _stop(self) -> None:
+        self._runtime.stop()
+        workers.leave()
 
     async def _observe(self, scope: Scope, receive: Receive, send: Send) -> None:
         observation = self._observation
-        self._runtime.start()
+        self._start()
         limit = self.settings.max_connections
         full = self.settings.enforce and limit is not None and observation.store.live >= limit
         channel = _Channel(observation, scope, receive, send)

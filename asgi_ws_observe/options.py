@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ __all__ = [
     "Text",
     "TokenOrCallback",
     "WordOrCallback",
+    "WordOrDirectory",
 ]
 
 
@@ -240,6 +242,18 @@ class WordOrCallback(Callback):
 
     def check(self, value: Any) -> Any:
         return self._word.check(value) if isinstance(value, str) else super().check(value)
+
+
+class WordOrDirectory(Choice):
+    """One of a few words, or the path of a directory."""
+
+    def __init__(self, *words: str) -> None:
+        super().__init__(*words)
+        self.accepts += ", or the path of a directory (with a /)"
+
+    def check(self, value: Any) -> str:
+        text = os.fspath(value)
+        return text if isinstance(text, str) and "/" in text else super().check(text)
 
 
 class TokenOrCallback(Kind):

@@ -24,6 +24,7 @@ from .options import (
     Text,
     TokenOrCallback,
     WordOrCallback,
+    WordOrDirectory,
 )
 
 __all__ = [
@@ -237,6 +238,13 @@ class Settings:
         Path(optional=True),
         "Where `opentelemetry-instrument` and `WebSocketInstrumentor` serve the metrics. None: "
         "nowhere. `mount_metrics` and `observe` take theirs as an argument.",
+    )
+    workers: str = _option(
+        "auto",
+        WordOrDirectory("auto", "off"),
+        "`auto`: the workers that uvicorn, gunicorn, hypercorn or granian started answer "
+        "`/metrics` for each other, with the label `worker`. A directory: all processes that name "
+        "the same one do, whoever started them. `off`: each answers for itself.",
     )
     loop_lag_interval: float = _option(
         0.5,

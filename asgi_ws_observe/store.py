@@ -23,6 +23,7 @@ __all__ = [
     "HANDSHAKE_FAILURES",
     "LAG_BOUNDS",
     "MAX_ERROR_TYPES",
+    "MAX_WORKERS",
     "MOST_PENDING",
     "RTT_BOUNDS",
     "SEND_BOUNDS",
@@ -67,7 +68,7 @@ HANDSHAKE_FAILURES: Final = (
 #: Every value of the label ``part`` of the library's own errors.
 ERROR_PARTS: Final = (
     *("record", "tracing", "logs", "hook", "connection_id", "route"),
-    *("metrics_auth", "collector", "runtime", "probe", "message_type", "trust"),
+    *("metrics_auth", "collector", "runtime", "probe", "message_type", "trust", "workers"),
 )
 #: Every kind of server that `asgi_ws_observe.transports` knows.
 TRANSPORTS: Final = (
@@ -77,6 +78,8 @@ TRANSPORTS: Final = (
 #: Distinct values of the label ``type`` of errors, ``other`` not counted.
 MAX_ERROR_TYPES: Final = 20
 
+#: Sibling worker processes that answer for each other.
+MAX_WORKERS: Final = 256
 #: So many values of a histogram are counted together.
 MOST_PENDING: Final = 256
 
@@ -251,6 +254,9 @@ class Store:
         live: Connections in their handshake or open.
         limit: The configured capacity, `None` where there is none.
         node: The constant label ``node``, `None` where there is none.
+        worker: The constant label ``worker`` of `/metrics`, which tells sibling processes apart;
+            `None` where there are none.
+        answers: Whether this worker does; no for what stands for one that does not.
         transports: The kinds of servers that connections came from.
         tcp_connections: This process's own TCP connections by state; `None` until they were
             counted, and where they cannot be.
@@ -269,6 +275,8 @@ class Store:
         self.live = 0
         self.limit: int | None = None
         self.node: str | None = None
+        self.worker: int | None = None
+        self.answers = True
         self.transports: dict[str, None] = {}
         self.tcp_connections: dict[str, int] | None = None
         self.lag = Buckets(LAG_BOUNDS)

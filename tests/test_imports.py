@@ -40,7 +40,10 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
     (
         "readers",
         frozenset(
-            {"metrics", "metrics.catalogue", "metrics.prometheus", "tracing", "tracing.*", "logs"}
+            {
+                *("metrics", "metrics.catalogue", "metrics.prometheus", "metrics.exposition"),
+                *("tracing", "tracing.*", "logs"),
+            }
         ),
     ),
     # How the shell reads a server; it knows the record only.
@@ -57,6 +60,7 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
                     "heartbeats",
                     "rounds",
                     "metrics.endpoint",
+                    "metrics.workers",
                 ),
                 "application",
             }

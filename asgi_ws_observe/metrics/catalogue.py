@@ -217,6 +217,11 @@ def _scrape(store: Store) -> Iterator[Point]:
     yield (), store.scrape_seconds
 
 
+def _up(store: Store) -> Iterator[Point]:
+    if store.worker is not None:
+        yield (), int(store.answers)
+
+
 def _info(store: Store) -> Iterator[Point]:
     for transport in list(store.transports) or ["none"]:
         yield (__version__, transport), 1
@@ -526,6 +531,16 @@ CATALOGUE: Final[tuple[Instrument, ...]] = (
         "How long the previous exposition took.",
         "Is the monitoring slow?",
         _scrape,
+    ),
+    Instrument(
+        "ws_observe_worker_up",
+        "gauge",
+        "1",
+        (),
+        "Whether this worker process answered; 0 for one that lives and did not. Absent where "
+        "there are no siblings.",
+        "Does one worker hang?",
+        _up,
     ),
     Instrument(
         "ws_observe",

@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 import gzip
 import inspect
-import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from time import perf_counter
 from typing import Any, Final
 from urllib.parse import parse_qs
 
-from prometheus_client import REGISTRY, CollectorRegistry, Metric
-from prometheus_client.exposition import choose_encoder
+from prometheus_client import REGISTRY, CollectorRegistry
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from ..settings import MetricsAuth
+from .exposition import Exposition, Format, merged
 from .prometheus import RegistryNumbers, numbers_of
+from .workers import ANSWER_WITHIN, families_in, join
 
 __all__ = ["MetricsEndpoint"]
 
@@ -28,10 +26,6 @@ __all__ = ["MetricsEndpoint"]
 GZIP_FROM: Final = 1024
 #: gzip's level: 9 takes sixteen times as long for a page of 1.4 MB.
 GZIP_LEVEL: Final = 1
-
-_MISSING: Final = "its metrics are missing from /metrics"
-#: Of the text format and of OpenMetrics.
-_VERSIONS: Final = ("0.0.1", "0.0.4", "1.0.0", "2.0.0")
 
 # A thread of our own: an application whose thread pool is exhausted still answers scrapes, and
 # several scrapers at once cost no more than one.
@@ -70,9 +64,7 @@ class MetricsEndpoint:
                 extra = {"www-authenticate": "Bearer"}
         if status == 200:
             names = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("name[]")
-            body, extra = await asyncio.get_running_loop().run_in_executor(
-                _executor, partial(_render, registry, numbers, headers, names)
-            )
+            body, extra = await _answer(registry, numbers, headers, names)
         else:
             body = {401: b"Unauthorized\n", 403: b"Forbidden\n", 405: b"Method Not Allowed\n"}[
                 status
@@ -112,48 +104,49 @@ async def _allowed(
     return 200 if verdict is True else 403
 
 
-def _render(
+async def _answer(
     registry: CollectorRegistry,
     numbers: RegistryNumbers,
     headers: Mapping[str, str],
     names: Iterable[str] | None,
 ) -> tuple[bytes, dict[str, str]]:
-    started = perf_counter()
-    encode, content_type = choose_encoder(_known_versions(headers.get("accept", "")))
-    guarded = _Guarded(registry, numbers, None if names is None else frozenset(names))
-    families = _Families(guarded.collect())
+    """Return the body and its headers; siblings are asked while this process writes its own."""
+    accept = headers.get("accept", "")
+    form, exposition = Format(accept), Exposition.of(numbers)
+    chosen = None if names is None else frozenset(names)
+    workers = join(numbers)
+    asked = None
+    if workers is not None and workers.shared:
+        workers.label()
+        within = _patience(headers)
+        asked = asyncio.ensure_future(workers.ask(numbers, accept, chosen, within))
+    loop = asyncio.get_running_loop()
+    own = await loop.run_in_executor(_executor, exposition.families, registry, form, chosen)
+    siblings = {} if asked is None else await asked
+
+    def finish() -> tuple[bytes, dict[str, str]]:
+        families = own
+        if siblings:
+            silent = [slot for slot, answer in siblings.items() if answer is None]
+            answers = [families_in(answer) for answer in siblings.values() if answer]
+            families = merged([own, *answers, exposition.silent(form, chosen, silent)])
+        body = form.document(families)
+        found = {"content-type": form.content_type, "vary": "accept, accept-encoding"}
+        if len(body) >= GZIP_FROM and _accepts_gzip(headers.get("accept-encoding", "")):
+            body = gzip.compress(body, GZIP_LEVEL)
+            found["content-encoding"] = "gzip"
+        return body, found
+
+    return await loop.run_in_executor(_executor, finish)
+
+
+def _patience(headers: Mapping[str, str]) -> float:
+    """Return how long siblings have: half of what Prometheus gives this scrape at most, seconds."""
     try:
-        body = encode(families)
-    except Exception:  # noqa: BLE001 - one cannot be written; find it and leave it out
-        body = encode(_Families(each for each in families if _encodes(encode, each, numbers)))
-    answer = {"content-type": content_type, "vary": "accept, accept-encoding"}
-    if len(body) >= GZIP_FROM and _accepts_gzip(headers.get("accept-encoding", "")):
-        body = gzip.compress(body, GZIP_LEVEL)
-        answer["content-encoding"] = "gzip"
-    numbers.store.scrape_seconds = perf_counter() - started
-    return body, answer
-
-
-def _known_versions(accept: str) -> str:
-    """Return an ``Accept`` header without what prometheus_client raises on or claims falsely."""
-    ranges = accept.split(",")
-    versions = [re.search(r"version\s*=\s*\"?([^;\"\s]*)", each) for each in ranges]
-    return ",".join(
-        each
-        for each, version in zip(ranges, versions, strict=True)
-        if version is None or version.group(1) in _VERSIONS
-    )
-
-
-def _encodes(
-    encode: Callable[[_Families], bytes], family: Metric, numbers: RegistryNumbers
-) -> bool:
-    try:
-        encode(_Families([family]))
-    except Exception as error:  # noqa: BLE001
-        numbers.errors.report("collector", error, family.name, _MISSING)
-        return False
-    return True
+        given = float(headers.get("x-prometheus-scrape-timeout-seconds", ""))
+    except ValueError:
+        return ANSWER_WITHIN
+    return min(ANSWER_WITHIN, given / 2) if given > 0 else ANSWER_WITHIN
 
 
 def _accepts_gzip(header: str) -> bool:
@@ -165,55 +158,3 @@ def _accepts_gzip(header: str) -> bool:
                 for name, _, value in (part.partition("=") for part in parameters)
             )
     return False
-
-
-class _Guarded:
-    """A registry in which one failing collector costs only its own metrics."""
-
-    def __init__(
-        self,
-        registry: CollectorRegistry,
-        numbers: RegistryNumbers,
-        names: frozenset[str] | None,
-    ) -> None:
-        self._registry = registry
-        self._numbers = numbers
-        self._names = names
-
-    def collect(self) -> Iterator[Metric]:
-        if target := self._registry.get_target_info():
-            yield from self._chosen([_target_info(target)])
-        # prometheus_client has no public way to ask its collectors one by one.
-        collectors = getattr(self._registry, "_collector_to_names", (self._registry,))
-        for collector in list(collectors):
-            try:
-                yield from self._chosen(collector.collect())
-            except Exception as error:  # noqa: BLE001
-                self._numbers.errors.report("collector", error, collector, _MISSING)
-
-    def _chosen(self, families: Iterable[Metric]) -> Iterator[Metric]:
-        for family in families:
-            chosen = family if self._names is None else self._restrict(family)
-            if chosen is not None:
-                yield chosen
-
-    def _restrict(self, family: Metric) -> Metric | None:
-        samples = [sample for sample in family.samples if sample.name in (self._names or ())]
-        if not samples:
-            return None
-        chosen = Metric(family.name, family.documentation, family.type, family.unit)
-        chosen.samples = samples
-        return chosen
-
-
-def _target_info(labels: dict[str, str]) -> Metric:
-    family = Metric("target", "Target metadata", "info")
-    family.add_sample("target_info", labels, 1)
-    return family
-
-
-class _Families(list[Metric]):
-    """Families that are collected already."""
-
-    def collect(self) -> Iterator[Metric]:
-        return iter(self)

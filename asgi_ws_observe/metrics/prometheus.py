@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from itertools import accumulate
+from itertools import accumulate, count
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -24,9 +24,18 @@ from ..exceptions import SettingsError
 from ..hooks import OwnErrors
 from ..settings import MetricsAuth, Settings
 from ..store import Buckets, Store
+from ..store import Exemplar as KeptExemplar
 from .catalogue import CATALOGUE, Instrument
 
-__all__ = ["RegistryNumbers", "StoreCollector", "numbers_of"]
+__all__ = [
+    "RegistryNumbers",
+    "StoreCollector",
+    "all_numbers",
+    "exemplar_of",
+    "numbers_of",
+    "registry_of",
+    "sample_names",
+]
 
 _FAMILIES: Final = {
     "counter": CounterMetricFamily,
@@ -74,18 +83,24 @@ class StoreCollector:
 def _cumulative(buckets: Buckets, counts: list[int]) -> list[tuple[str, float, Exemplar | None]]:
     bounds = [*map(floatToGoString, buckets.bounds), "+Inf"]
     return [
-        (bound, total, _exemplar(buckets.exemplars.get(place)))
+        (bound, total, exemplar_of(kept) if (kept := buckets.exemplars.get(place)) else None)
         for place, (bound, total) in enumerate(zip(bounds, accumulate(counts), strict=True))
     ]
 
 
-def _exemplar(kept: tuple[Any, float, float] | None) -> Exemplar | None:
-    if kept is None:
-        return None
+def exemplar_of(kept: KeptExemplar) -> Exemplar:
+    """Return an exemplar as prometheus_client has it."""
     identity, value, when = kept
     # W3C's notation; OpenMetrics allows 128 characters for all labels, and this is 64.
     labels = {"trace_id": f"{identity.trace_id:032x}", "span_id": f"{identity.span_id:016x}"}
     return Exemplar(labels, value, when)
+
+
+def sample_names(instrument: Instrument) -> frozenset[str]:
+    """Return the names of an instrument's samples."""
+    if instrument.kind == "histogram":
+        return frozenset(f"{instrument.name}_{part}" for part in ("bucket", "count", "sum"))
+    return frozenset({instrument.exposed_name})
 
 
 class RegistryNumbers:
@@ -95,12 +110,18 @@ class RegistryNumbers:
         store: The numbers.
         errors: Where failures of the library's own parts go.
         metrics_auth: Who may read ``/metrics``, as the middlewares were told.
+        workers: `Settings.workers` of the first middleware, `None` before.
+        ordinal: The how manieth registry of this process it is; siblings have the same ones.
+        exposition: How it is written, of `asgi_ws_observe.metrics.exposition`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ordinal: int = 0) -> None:
+        self.ordinal = ordinal
+        self.workers: str | None = None
         self.store = Store()
         self.errors = OwnErrors(self.store)
         self.metrics_auth: MetricsAuth | None = None
+        self.exposition: Any = None
         self._close_codes: set[int] = set()
 
     def take(self, settings: Settings) -> None:
@@ -121,9 +142,11 @@ class RegistryNumbers:
         self.store.limit = settings.max_connections or self.store.limit
         self.store.node = settings.node or self.store.node
         self.metrics_auth = settings.metrics_auth or self.metrics_auth
+        self.workers = self.workers or settings.workers
 
 
 _lock = threading.Lock()
+_ordinals = count()
 _numbers: WeakKeyDictionary[CollectorRegistry, RegistryNumbers] = WeakKeyDictionary()
 
 
@@ -143,7 +166,7 @@ def numbers_of(registry: CollectorRegistry | None = None) -> RegistryNumbers:
     with _lock:
         numbers = _numbers.get(registry)
         if numbers is None:
-            numbers = RegistryNumbers()
+            numbers = RegistryNumbers(next(_ordinals))
             try:
                 registry.register(StoreCollector(numbers.store))
             except ValueError as error:
@@ -154,6 +177,18 @@ def numbers_of(registry: CollectorRegistry | None = None) -> RegistryNumbers:
                 _add_process_metrics(registry)
             _numbers[registry] = numbers
         return numbers
+
+
+def all_numbers() -> list[RegistryNumbers]:
+    """Return what all registries of this process have of ours."""
+    with _lock:
+        return list(_numbers.values())
+
+
+def registry_of(ordinal: int) -> tuple[CollectorRegistry, RegistryNumbers] | None:
+    """Return the registry of this ordinal, if there is one."""
+    with _lock:
+        return next((each for each in _numbers.items() if each[1].ordinal == ordinal), None)
 
 
 def _add_process_metrics(registry: CollectorRegistry) -> None:

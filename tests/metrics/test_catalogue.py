@@ -96,6 +96,7 @@ def hostile() -> Store:
             close_codes=tuple(range(4000, 4011)),
         )
     )
+    load.store.worker = 0
     for code in range(5001):
         path = f"/{code % 500}"
         leaving = load.accepted(path)
@@ -297,6 +298,7 @@ STORE_CHANGES: dict[str, Callable[[Store], object]] = {
     "routes": lambda store: store.route("/new"),
     "limit": lambda store: setattr(store, "limit", 7),
     "node": lambda store: setattr(store, "node", "node-7"),
+    "worker": lambda store: setattr(store, "worker", 7),
     "lag": lambda store: store.lag.observe(0.5),
     "lag_max": lambda store: setattr(store, "lag_max", lambda: 0.5),
     "own_errors": lambda store: bump(store.own_errors),
@@ -307,7 +309,7 @@ STORE_CHANGES: dict[str, Callable[[Store], object]] = {
     "scrape_seconds": lambda store: setattr(store, "scrape_seconds", 0.5),
 }
 #: Not exposed: what serves to enforce a limit, and what the shell keeps here.
-UNEXPOSED = {"live", "runtime", "span_bucket"}
+UNEXPOSED = {"answers", "live", "runtime", "span_bucket"}
 ROUTE_CHANGES: dict[str, Callable[[RouteNumbers], object]] = {
     "active": lambda numbers: setattr(numbers, "active", 7),
     "connects": lambda numbers: setattr(numbers, "connects", 7),

@@ -417,10 +417,13 @@ def test_scrape_while_a_loop_writes_is_consistent(registry: CollectorRegistry) -
     failures: list[BaseException] = []
     number = 0
 
+    def page() -> dict[Any, float]:
+        return samples(each for each in collector.collect() if each.name in growing)
+
     def scrape() -> None:
         try:
             while number < 5_000 or len(pages) < 20:
-                pages.append(samples(each for each in collector.collect() if each.name in growing))
+                pages.append(page())
         except BaseException as failure:
             failures.append(failure)
 
@@ -438,16 +441,17 @@ def test_scrape_while_a_loop_writes_is_consistent(registry: CollectorRegistry) -
         store.unexpected["open", f"event{number % 1000}"] = number
         store.lag.observe(number % 3)
     reader.join()
+    pages.append(page())
     assert [] == failures
     for earlier, later in itertools.pairwise(pages):
         shrunk = {key for key, value in earlier.items() if later[key] < value}
         assert set() == shrunk
     assert sum(pages[0].values()) < sum(pages[-1].values())
-    for page in pages:
-        for (name, labels), value in page.items():
+    for each in pages:
+        for (name, labels), value in each.items():
             if name.endswith("_count"):
                 last = (name.removesuffix("_count") + "_bucket", labels | {("le", "+Inf")})
-                assert value == page[last]
+                assert value == each[last]
 
 
 def test_promtool_accepts_the_page(registry: CollectorRegistry) -> None:
