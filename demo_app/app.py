@@ -50,14 +50,12 @@ def create_app() -> FastAPI:
         lifespan=lifespan,
     )
 
-    # This is all that the library needs. The workers share one address, so without `node` their
-    # series would run into each other.
-    node = f"worker-{os.getpid()}" if workers > 1 else None
-    observe(app, settings=Settings(node=node, close_codes=tuple(CLOSE_CODES)))
+    # This is all that the library needs.
+    observe(app, settings=Settings(close_codes=tuple(CLOSE_CODES)))
 
     hub = MemoryHub()
     _serve_page(app)
-    _serve_rooms(app, hub, {"pid": os.getpid(), "node": node, "workers": workers})
+    _serve_rooms(app, hub, {"pid": os.getpid(), "workers": workers})
     return app
 
 

@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         "--workers",
         type=_whole(1, 64),
         default=1,
-        help="processes, each with rooms of its own; default: %(default)s",
+        help="processes, with one /metrics and each with rooms of its own; default: %(default)s",
     )
     parser.add_argument(
         "--ws",

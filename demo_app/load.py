@@ -55,11 +55,7 @@ def load(options: Namespace) -> int:
     # A proxy from the environment would be in the way on a loopback address.
     os.environ["no_proxy"] = "*"
     demo = Demo(f"http{secure}://{address.netloc}")
-    if (workers := demo.about()["workers"]) > 1:
-        raise ValueError(
-            f"the demo runs {workers} workers, each with its own /metrics page, so there is "
-            "nothing to compare with; start it without --workers"
-        )
+    demo.about()
     console = Console()
     try:
         return asyncio.run(_run(options, demo, f"ws{secure}://{address.netloc}", console))

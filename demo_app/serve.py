@@ -90,7 +90,7 @@ def _greet(options: Namespace, listener: socket.socket) -> None:
     print(f"The chat is at {url} and its numbers at {url}/metrics; Ctrl-C ends it.", flush=True)
     if options.workers > 1:
         print(
-            f"{options.workers} workers: each has its own rooms and its own /metrics page, until "
-            "Redis takes the place of the hub in memory (demo_app/hub.py).",
+            f"{options.workers} workers: whichever answers /metrics answers for all. Each has its "
+            "own rooms, until Redis takes the place of the hub in memory (demo_app/hub.py).",
             flush=True,
         )

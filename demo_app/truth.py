@@ -103,7 +103,7 @@ class Demo:
         """
         try:
             about = json.loads(self._get("/about"))
-            return {"workers": about["workers"], "pid": about["pid"]}
+            return {"pid": about["pid"]}
         except urllib.error.URLError as error:
             if not isinstance(error, urllib.error.HTTPError):
                 raise ValueError(
@@ -155,6 +155,6 @@ def _title(key: Series) -> str:
 
 
 def _known_to_clients(labels: Mapping[str, str]) -> dict[str, str]:
-    """Return the labels without the server's name, and without why the network broke."""
-    unknown = {"node"} | ({"reason"} if labels.get("closed_by") == "network" else set())
+    """Return the labels without the worker, and without why the network broke."""
+    unknown = {"worker"} | ({"reason"} if labels.get("closed_by") == "network" else set())
     return {name: value for name, value in labels.items() if name not in unknown}

@@ -14,6 +14,7 @@ from asgi_ws_observe.logs import LOG_FIELDS
 from asgi_ws_observe.metrics.catalogue import CATALOGUE, LABELS, Instrument
 from asgi_ws_observe.settings import settings_table
 from asgi_ws_observe.states import EVENT_NAMES, TABLE
+from asgi_ws_observe.store import MAX_WORKERS
 from asgi_ws_observe.tracing.attributes import SPAN_ATTRIBUTES
 from tests.servers.gives import GIVES, gives
 from tests.servers.matrix import ENDINGS, HANDSHAKES, ending, handshake
@@ -78,7 +79,8 @@ def metrics_page() -> str:
 
 On `/metrics`, beside prometheus_client's own (`process_open_fds`, `process_max_fds`,
 `python_gc_*`) and those that your application registers. With `Settings(node=...)` every series has
-the label `node` as well. Every series of a route exists as zero from the route's first event.
+the label `node` as well; with several worker processes all have the label `worker`, the slot of
+the process, {MAX_WORKERS} values at most. Every series of a route exists as zero from the route's first event.
 
 {table(("name", "type", "labels", "what", "at 2 a.m."), rows)}
 ## Labels and their bounds

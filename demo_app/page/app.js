@@ -42,7 +42,7 @@ async function listRooms() {
     const rooms = { ...about.rooms };
     if (me.room !== about.private) rooms[me.room] ??= 0;
     showRooms(rooms, about.private, me.room, enter);
-    $("node").textContent = about.node ?? `pid ${about.pid}`;
+    $("node").textContent = about.workers > 1 ? `${about.workers} workers` : `pid ${about.pid}`;
   } catch {
     // The state shows that the server is away.
   }

@@ -34,11 +34,10 @@ function* samples(text) {
 }
 
 function read(text) {
-  const now = { at: performance.now() / 1000, node: "", active: 0, connects: 0, in: 0, out: 0 };
+  const now = { at: performance.now() / 1000, active: 0, connects: 0, in: 0, out: 0 };
   now.closes = new Map();
   now.buckets = new Map();
   for (const { name, labels, value } of samples(text)) {
-    now.node = labels.node ?? now.node;
     const add = (map, key) => map.set(key, (map.get(key) ?? 0) + value);
     if (name === "ws_connections_active") now.active += value;
     else if (name === "ws_connects_total") now.connects += value;
@@ -115,12 +114,9 @@ function drawCloses(closes) {
   if (!rows.length) $("closes").append(make("li", "none", "None yet"));
 }
 
-// One history for each worker: whichever answers is shown.
-const histories = new Map();
+const history = [];
 
 function draw(now) {
-  const history = histories.get(now.node) ?? [];
-  histories.set(now.node, history);
   const previous = history.at(-1) ?? now;
   const seconds = now.at - previous.at || 1;
   now.rates = { in: (now.in - previous.in) / seconds, out: (now.out - previous.out) / seconds };
@@ -141,7 +137,6 @@ function draw(now) {
   for (const name of ["connects", "in", "out"]) spark(`s-${name}`, history.map((each) => each.rates[name]));
   for (const name of ["p50", "p99"]) spark(`s-${name}`, history.map((each) => each[name] ?? 0));
   drawCloses(now.closes);
-  if (now.node) $("node").textContent = now.node;
 }
 
 export async function watch() {
