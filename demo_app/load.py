@@ -55,10 +55,13 @@ def load(options: Namespace) -> int:
     # A proxy from the environment would be in the way on a loopback address.
     os.environ["no_proxy"] = "*"
     demo = Demo(f"http{secure}://{address.netloc}")
-    demo.about()
+    scripts = plan(options.clients, options.seconds, options.seed)
+    if demo.about()["workers"] > 1:
+        # Two with one name meet in one worker only.
+        scripts = [script for script in scripts if script.ending != "twin"]
     console = Console()
     try:
-        return asyncio.run(_run(options, demo, f"ws{secure}://{address.netloc}", console))
+        return asyncio.run(_run(scripts, demo, f"ws{secure}://{address.netloc}", console))
     except OSError as error:
         raise ValueError(f"the demo at {options.url} went away: {error}") from None
     except KeyboardInterrupt:
@@ -66,8 +69,7 @@ def load(options: Namespace) -> int:
         return 130
 
 
-async def _run(options: Namespace, demo: Demo, url: str, console: Console) -> int:
-    scripts = plan(options.clients, options.seconds, options.seed)
+async def _run(scripts: list[Script], demo: Demo, url: str, console: Console) -> int:
     before = await asyncio.to_thread(demo.numbers)
     if others := round(before.get(series("ws_connections_active", route=ROUTE), 0)):
         console.print(

@@ -103,7 +103,7 @@ class Demo:
         """
         try:
             about = json.loads(self._get("/about"))
-            return {"pid": about["pid"]}
+            return {"workers": about["workers"], "pid": about["pid"]}
         except urllib.error.URLError as error:
             if not isinstance(error, urllib.error.HTTPError):
                 raise ValueError(

@@ -80,7 +80,8 @@ def metrics_page() -> str:
 On `/metrics`, beside prometheus_client's own (`process_open_fds`, `process_max_fds`,
 `python_gc_*`) and those that your application registers. With `Settings(node=...)` every series has
 the label `node` as well; with several worker processes all have the label `worker`, the slot of
-the process, {MAX_WORKERS} values at most. Every series of a route exists as zero from the route's first event.
+the process, {MAX_WORKERS} values at most. Every series of a route exists as zero from the route's
+first event.
 
 {table(("name", "type", "labels", "what", "at 2 a.m."), rows)}
 ## Labels and their bounds
