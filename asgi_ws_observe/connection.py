@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from starlette.websockets import WebSocketDisconnect
@@ -39,6 +40,7 @@ PAUSED_TOLERANCE: Final = 0.005
 
 _OPEN: Final = State.OPEN
 _NOTHING_SEEN: Final = Ending()
+_NO_FIELDS: Final[Mapping[str, str | bool | int | float]] = MappingProxyType({})
 
 
 class Connection(Traffic):
@@ -77,6 +79,7 @@ class Connection(Traffic):
             and where that cannot be had.
         compression: The extension that compresses messages, empty for none; `None` before the
             end, and where that cannot be had.
+        is_limited: Whether the handshake is refused for want of capacity.
         fields: What `set` kept.
         message: The message that is, or was last, handled.
     """
@@ -89,15 +92,15 @@ class Connection(Traffic):
             "_closed",
             "_closed_itself",
             "_ended",
-            "_limited",
             "_peer_gone",
         ),
         *("_returned", "_send_errors", "_verdict", "close_code", "close_text", "closed_by"),
         *("compression", "duration", "fields", "handshake_duration", "heartbeat_rtt", "id"),
+        *("identity", "is_limited"),
         *("outcome", "probe", "reason", "response_headers", "route", "scope", "span_context"),
-        *("span_id", "status"),
+        "status",
         *("subprotocol", "trace"),
-        *("trace_id", "wire_in", "wire_out", "write_buffer"),
+        *("wire_in", "wire_out", "write_buffer"),
     )
 
     #: How many fields `set` keeps.
@@ -109,7 +112,7 @@ class Connection(Traffic):
         super().__init__(observation)
         self.scope = scope
         self.route = UNMATCHED
-        self.id = self.trace_id = self.span_id = ""
+        self.id = ""
         self.subprotocol: str | None = None
         self.response_headers: Iterable[Any] = ()
         self.duration = self.handshake_duration = 0.0
@@ -120,15 +123,17 @@ class Connection(Traffic):
         self.status: int | None = None
         self.close_code: int | None = None
         self.close_text = self.closed_by = self.reason = self.outcome = ""
-        self.fields: dict[str, str | bool | int | float] = {}
-        # Set by the tracing reader: its own state, and the connection's sampled span context.
+        self.fields: Mapping[str, str | bool | int | float] = _NO_FIELDS
+        # Set by the tracing reader: its own state, the context of the connection's span, and the
+        # same where it is sampled.
         self.trace: Any = None
+        self.identity: Any = None
         self.span_context: Any = None
         # Set by the shell: what sees below ASGI.
         self.probe: Probe | None = None
         self._began = now
         self._accepted = self._open_until = 0.0
-        self._limited = self._peer_gone = self._closed_itself = False
+        self.is_limited = self._peer_gone = self._closed_itself = False
         self._closed = self._returned = self._ended = False
         self._verdict: Verdict | None = None
         self._send_errors: tuple[BaseException, ...] = ()
@@ -140,6 +145,14 @@ class Connection(Traffic):
     def observation(self) -> Observation:
         """What it shares with the other connections of its middleware."""
         return self._observation
+
+    @property
+    def trace_id(self) -> str:
+        return f"{self.identity.trace_id:032x}" if self.identity else ""
+
+    @property
+    def span_id(self) -> str:
+        return f"{self.identity.span_id:016x}" if self.identity else ""
 
     @property
     def accepted_at(self) -> float:
@@ -166,7 +179,11 @@ class Connection(Traffic):
             small = isinstance(value, (bool, float)) or (
                 isinstance(value, int) and -(2**63) <= value < 2**63
             )
-            self.fields[name] = value if small else safe_text(value)  # type: ignore[assignment]
+            kept: Any = value if small else safe_text(value)
+            if isinstance(self.fields, dict):
+                self.fields[name] = kept
+            else:
+                self.fields = {name: kept}
 
     # What the shell tells. `now` is `time.perf_counter()`.
 
@@ -204,10 +221,6 @@ class Connection(Traffic):
         self._returned = True
         self._hooks.call("returned", self)
         self._end()
-
-    def limited(self) -> None:
-        """Take in that the handshake is going to be refused for want of capacity."""
-        self._limited = True
 
     def ended(self, error: BaseException | None, now: float) -> None:
         """Take in that the application returned, or what it raised."""
@@ -388,7 +401,7 @@ class Connection(Traffic):
         numbers = self._bind_route()
         self.handshake_duration = now - self._began
         self.outcome = outcome
-        self.reason = "limit" if self._limited else reason
+        self.reason = "limit" if self.is_limited else reason
         self.status = status if isinstance(status, int) else None
         numbers.failures[self.reason] += 1
         numbers.handshake.observe(self.handshake_duration)

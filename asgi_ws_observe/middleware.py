@@ -98,17 +98,34 @@ class WebSocketObserveMiddleware:
         self._excluded = _compile(settings.excluded_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # A coroutine waits here for as long as the connection lasts: one, not two.
+        if scope["type"] != "websocket" or not self._observes(scope):
+            await self._pass(scope, receive, send)
+            return
+        error = None
+        channel, previous = self._begin(scope, receive, send)
+        try:
+            if channel.is_limited:
+                await _refuse(scope, channel.receive, channel.send)
+            else:
+                await self.app(scope, channel.receive, channel.send)
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            channel.end(error)
+            enter_connection(previous)
+
+    def _observes(self, scope: Scope) -> bool:
+        if self._error is not None or not self.settings.enabled or SCOPE_KEY in scope:
+            return False
+        return not (self._excluded and self._excluded.match(scope["path"]))
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
         if self._error is not None:
             await _fail(self._error, kind, send)
-        elif kind == "http" or not self.settings.enabled:
-            await self.app(scope, receive, send)
-        elif kind == "websocket":
-            if SCOPE_KEY in scope or (self._excluded and self._excluded.match(scope["path"])):
-                await self.app(scope, receive, send)
-            else:
-                await self._observe(scope, receive, send)
-        elif kind == "lifespan":
+        elif kind == "lifespan" and self.settings.enabled:
             await self._lifespan(scope, receive, send)
         else:
             await self.app(scope, receive, send)
@@ -135,12 +152,16 @@ class WebSocketObserveMiddleware:
         self._runtime.stop()
         workers.leave()
 
-    async def _observe(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _begin(
+        self, scope: Scope, receive: Receive, send: Send
+    ) -> tuple[_Channel, Connection | None]:
+        """Return the record of a new connection, and what was current before it."""
         observation = self._observation
         self._start()
         limit = self.settings.max_connections
         full = self.settings.enforce and limit is not None and observation.store.live >= limit
         channel = _Channel(observation, scope, receive, send)
+        channel.is_limited = full
         scope[SCOPE_KEY] = channel
         previous = enter_connection(channel)
         observation.hooks.call("started", channel)
@@ -155,19 +176,7 @@ class WebSocketObserveMiddleware:
                 watcher=self._runtime,
                 errors=observation.errors,
             )
-        error = None
-        try:
-            if full:
-                channel.limited()
-                await _refuse(scope, channel.receive, channel.send)
-            else:
-                await self.app(scope, channel.receive, channel.send)
-        except BaseException as raised:
-            error = raised
-            raise
-        finally:
-            channel.end(error)
-            enter_connection(previous)
+        return channel, previous
 
 
 class _Channel(Connection):

@@ -38,6 +38,9 @@ class Message:
         self.type: str | None = None
 
 
+_NONE_TAKEN: Final = Message(-1, 0)
+
+
 class Traffic:
     """The messages of one connection: counts, sizes, times.
 
@@ -58,8 +61,7 @@ class Traffic:
     __slots__ = (
         *("_also_sending", "_direct", "_exemplar_at", "_exemplar_bucket", "_handler_times"),
         *("_handling", "_hooks", "_last_size", "_listener", "_numbers", "_observation"),
-        *("_on_handled", "_on_received", "_on_sent", "_send_listener", "_send_times"),
-        *("_sizes_in", "_sizes_out"),
+        *("_send_listener", "_send_times", "_sizes_in", "_sizes_out"),
         *("bytes_in", "bytes_out", "last_taken", "messages_in", "messages_out"),
         *("received_at", "sending_since", "slowest", "state"),
     )
@@ -74,7 +76,7 @@ class Traffic:
         self._send_listener: SendListener | None = None
         self._exemplar_at = 0.0
         self._exemplar_bucket = -1
-        self.last_taken = Message(0, 0)
+        self.last_taken = _NONE_TAKEN
         self._last_size = 0
         self._handling = False
         # Whether it is open and nobody follows its messages, as `_follow` finds.
@@ -87,9 +89,6 @@ class Traffic:
         if observation is not None:
             self._observation = observation
             self._hooks: Hooks = observation.hooks
-            self._on_received = observation.hooks.message_received
-            self._on_handled = observation.hooks.message_handled
-            self._on_sent = observation.hooks.message_sent
 
     @property
     def listener(self) -> MessageListener | None:
@@ -153,7 +152,7 @@ class Traffic:
                 self._listener.received(message, size)
             except Exception as error:  # noqa: BLE001
                 self._stop_listening(error)
-        if self._on_received:
+        if self._hooks.message_received:
             self._hooks.call("message_received", self, message, size)
 
     def handled(self, now: float) -> None:
@@ -177,7 +176,7 @@ class Traffic:
                 self._exemplar_at, self._exemplar_bucket = now + EXEMPLAR_REST, bucket
                 exemplars = self._numbers.handler.exemplars
                 exemplars[bucket] = (identity, duration, time.time())
-        if self._on_handled:
+        if self._hooks.message_handled:
             self._hooks.call("message_handled", self, duration)
 
     def sent(self, message: MutableMapping[str, Any], started: float, now: float) -> None:
@@ -200,7 +199,7 @@ class Traffic:
         self.bytes_out += size
         if self._send_listener is not None:
             self._tell_sent(message, started, now)
-        if self._on_sent:
+        if self._hooks.message_sent:
             self._hooks.call("message_sent", self, message, size)
 
     def _received_other(self, message: MutableMapping[str, Any], now: float) -> bool:
@@ -222,9 +221,9 @@ class Traffic:
         self._direct = self.state is _OPEN and not (
             self._listener
             or self._send_listener
-            or self._on_received
-            or self._on_handled
-            or self._on_sent
+            or self._hooks.message_received
+            or self._hooks.message_handled
+            or self._hooks.message_sent
         )
 
     def waits_too(self, started: float) -> None:

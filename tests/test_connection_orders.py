@@ -185,7 +185,7 @@ def test_close_before_accept_is_not_found_where_no_route_matched(
 def test_handshake_above_the_limit_fails_for_that_reason(answer: list[dict[str, Any]]) -> None:
     """However it is refused."""
     life = Life()
-    life.connection.limited()
+    life.connection.is_limited = True
     live(life, CONNECT, *answer).end()
 
     assert "limit" == failure_of(life)[1]

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.context import Context, create_key, set_value
+from opentelemetry.context import Context, create_key
 
 __all__ = [
     "BASE",
@@ -25,7 +25,6 @@ __all__ = [
     "attach",
     "base_of_current",
     "get_current",
-    "inside",
     "task_of",
 ]
 
@@ -60,11 +59,6 @@ def base_of_current() -> Context:
     current = get_current()
     base: Any = current.get(BASE)
     return base or current
-
-
-def inside(base: Context, context: Context) -> Context:
-    """Return a context that knows what was current before it."""
-    return set_value(BASE, base, context)
 
 
 class Place:

@@ -27,7 +27,6 @@ from .contexts import (
     attach,
     base_of_current,
     get_current,
-    inside,
     task_of,
 )
 from .payload import PayloadReader
@@ -173,7 +172,7 @@ class MessageSpans(Place):
         if binary:
             span.set_attribute("ws.message.opcode", "binary")
         self.made += 1
-        attach(context := Context({**self._parent, SPAN_KEY: span}))
+        attach(context := Context({**self._parent, BASE: base, SPAN_KEY: span}))
         if sys.version_info < (3, 12) and not self._checked:
             self._check(context)
         self._checked = False
@@ -273,7 +272,7 @@ class MessageSpans(Place):
             self._links = None
             if own.trace_flags.sampled and not own.is_remote:
                 self._start = self._detail.start_child
-        self._parent = inside(base, parent)
+        self._parent = parent
 
     def _renew(self) -> None:
         """Put the connection's present span where an earlier one of its own is current."""

@@ -80,8 +80,7 @@ class ConnectionTrace:
         self._since = time.monotonic()
         if self.identity.is_valid:
             connection, identity = self._connection, self.identity
-            connection.trace_id = trace.format_trace_id(identity.trace_id)
-            connection.span_id = trace.format_span_id(identity.span_id)
+            connection.identity = identity
             connection.span_context = identity if identity.trace_flags.sampled else None
 
     def enter(self) -> None:
