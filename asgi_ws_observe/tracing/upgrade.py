@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from ..connection import Connection
 
 __all__ = ["ConnectionTrace"]
+
+
+# Every empty frozen set is another one.
+_NO_IDS: Final[frozenset[int]] = frozenset()
 
 
 class ConnectionTrace:
@@ -71,7 +75,7 @@ class ConnectionTrace:
         self._part = 1
         self.linked = linked
         self.messages: MessageSpans | None = None
-        self.earlier: frozenset[int] = frozenset()
+        self.earlier = _NO_IDS
         self._take(span)
 
     def _take(self, span: Span) -> None:
