@@ -192,7 +192,7 @@ class Connection(Traffic):
     ) -> None:
         """Take in that the server refused what the application sent."""
         if self.send_listener is not None and message["type"] == "websocket.send":
-            self._tell_sent(message, started, now, error)
+            self._tell_sender(message, started, now, error)
         if self._accepted:
             # It may have waited for long behind a client that reads no more.
             self._numbers.send.observe(now - started)
@@ -330,7 +330,7 @@ class Connection(Traffic):
             unexpected[key] = unexpected.get(key, 0) + 1
             return False
         self.state = target
-        self._follow()
+        self._is_open = target is _OPEN
         return True
 
     def _received_other(self, message: MutableMapping[str, Any], now: float) -> bool:

@@ -7,9 +7,8 @@ import contextlib
 import fnmatch
 import re
 import types
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from time import perf_counter
-from typing import Any
 
 from opentelemetry.trace import TracerProvider
 from prometheus_client import CollectorRegistry
@@ -191,21 +190,20 @@ class _Channel(Connection):
         self._receive = receive
         self._send = send
 
-    # Where nobody follows the messages, `handled`, `received` and `sent` are written out here for
-    # the message of an open connection: the calls alone would make it a tenth dearer. Whatever is
-    # not as simple as that, a payload that is `None` say, goes the general way.
+    # `handled`, `received` and `sent` are written out here for the message of an open connection:
+    # the calls alone would make it a tenth dearer. Whatever is not as simple as that, a payload
+    # that is `None` say, goes the general way.
 
     async def receive(self) -> Message:
         if self._handling:
             now = perf_counter()
-            if self._direct:
-                duration = now - self.received_at
-                self._handling = False
-                self._handler_times.append(duration)
-                if duration > self.slowest:
-                    self.slowest = duration
-            else:
-                self._tell(self.handled, now)
+            duration = now - self.received_at
+            self._handling = False
+            self._handler_times.append(duration)
+            if duration > self.slowest:
+                self.slowest = duration
+            if self._followed:
+                self._tell_handled(duration, now)
         try:
             message = await self._receive()
         except BaseException:
@@ -214,7 +212,7 @@ class _Channel(Connection):
             raise
         now = perf_counter()
         try:
-            if self._direct and message["type"] == "websocket.receive":
+            if self._is_open and message["type"] == "websocket.receive":
                 if "text" in message and (data := message["text"]) is not None:
                     size = len(data) if data.isascii() else utf8_size(data)
                 else:
@@ -228,10 +226,15 @@ class _Channel(Connection):
                 self._last_size = size
                 self.received_at = now
                 self._handling = True
+                if self._followed:
+                    self._tell_received(message, size)
                 return message
         except Exception:  # noqa: BLE001, S110
             pass
-        self._tell(self.received, message, now)
+        try:
+            self.received(message, now)
+        except Exception as error:  # noqa: BLE001
+            self._failed(error)
         return message
 
     async def send(self, message: Message) -> None:
@@ -251,7 +254,7 @@ class _Channel(Connection):
         else:
             self.sending_since = 0.0
         try:
-            if self._direct and message["type"] == "websocket.send":
+            if self._is_open and message["type"] == "websocket.send":
                 if "bytes" in message and (data := message["bytes"]) is not None:
                     size = len(data)
                 else:
@@ -264,20 +267,22 @@ class _Channel(Connection):
                     self._numbers.settle()
                 self.messages_out += 1
                 self.bytes_out += size
+                if self._followed:
+                    self._tell_sent(message, size, started, now)
                 return
         except Exception:  # noqa: BLE001, S110
             pass
-        self._tell(self.sent, message, started, now)
-
-    def _tell(self, what: Callable[..., None], *args: Any) -> None:
         try:
-            what(*args)
+            self.sent(message, started, now)
         except Exception as error:  # noqa: BLE001
             self._failed(error)
 
     def _refused(self, message: Message, error: BaseException, started: float) -> None:
         self.waits_no_more(started)
-        self._tell(self.send_failed, message, error, started, perf_counter())
+        try:
+            self.send_failed(message, error, started, perf_counter())
+        except Exception as failure:  # noqa: BLE001
+            self._failed(failure)
 
     def end(self, error: BaseException | None) -> None:
         """Finish the record when the application has returned or raised."""

@@ -18,7 +18,7 @@ __all__ = ["Message", "Traffic", "size_of", "utf8_size"]
 #: bucket one meanwhile.
 EXEMPLAR_REST: Final = 1.0
 
-_OPEN: Final = State.OPEN
+_SHORT: Final = DURATION_BOUNDS[0]
 
 
 class Message:
@@ -59,8 +59,17 @@ class Traffic:
     """
 
     __slots__ = (
-        *("_also_sending", "_direct", "_exemplar_at", "_exemplar_bucket", "_handler_times"),
-        *("_handling", "_hooks", "_last_size", "_listener", "_numbers", "_observation"),
+        *("_also_sending", "_exemplar_at", "_exemplar_bucket", "_handler_times"),
+        *(
+            "_followed",
+            "_handling",
+            "_hooks",
+            "_is_open",
+            "_last_size",
+            "_listener",
+            "_numbers",
+            "_observation",
+        ),
         *("_send_listener", "_send_times", "_sizes_in", "_sizes_out"),
         *("bytes_in", "bytes_out", "last_taken", "messages_in", "messages_out"),
         *("received_at", "sending_since", "slowest", "state"),
@@ -79,8 +88,8 @@ class Traffic:
         self.last_taken = _NONE_TAKEN
         self._last_size = 0
         self._handling = False
-        # Whether it is open and nobody follows its messages, as `_follow` finds.
-        self._direct = False
+        # Whether anybody follows its messages.
+        self._followed = self._is_open = False
         self._numbers: RouteNumbers
         self._sizes_in: list[float]
         self._sizes_out: list[float]
@@ -89,6 +98,7 @@ class Traffic:
         if observation is not None:
             self._observation = observation
             self._hooks: Hooks = observation.hooks
+            self._follow()
 
     @property
     def listener(self) -> MessageListener | None:
@@ -131,7 +141,7 @@ class Traffic:
     def received(self, message: MutableMapping[str, Any], now: float) -> None:
         """Take in what the server sends, before the application gets it."""
         if (
-            message["type"] != "websocket.receive" or self.state is not _OPEN
+            message["type"] != "websocket.receive" or not self._is_open
         ) and not self._received_other(message, now):
             return
         data = message.get("text")
@@ -147,13 +157,8 @@ class Traffic:
         self._last_size = size
         self.received_at = now
         self._handling = True
-        if self._listener is not None:
-            try:
-                self._listener.received(message, size)
-            except Exception as error:  # noqa: BLE001
-                self._stop_listening(error)
-        if self._hooks.message_received:
-            self._hooks.call("message_received", self, message, size)
+        if self._followed:
+            self._tell_received(message, size)
 
     def handled(self, now: float) -> None:
         """Take in that the application asks for the next message, which ends the last one."""
@@ -164,24 +169,12 @@ class Traffic:
         self._handler_times.append(duration)
         if duration > self.slowest:
             self.slowest = duration
-        if self._listener is not None:
-            bucket = bisect_left(DURATION_BOUNDS, duration)
-            due = now >= self._exemplar_at or bucket != self._exemplar_bucket
-            try:
-                identity = self._listener.handled(duration, due)
-            except Exception as error:  # noqa: BLE001
-                self._stop_listening(error)
-                identity = None
-            if identity is not None:
-                self._exemplar_at, self._exemplar_bucket = now + EXEMPLAR_REST, bucket
-                exemplars = self._numbers.handler.exemplars
-                exemplars[bucket] = (identity, duration, time.time())
-        if self._hooks.message_handled:
-            self._hooks.call("message_handled", self, duration)
+        if self._followed:
+            self._tell_handled(duration, now)
 
     def sent(self, message: MutableMapping[str, Any], started: float, now: float) -> None:
         """Take in what the application sent, after the server took it."""
-        if message["type"] != "websocket.send" or self.state is not _OPEN:
+        if message["type"] != "websocket.send" or not self._is_open:
             self._sent_other(message, started, now)
             return
         # Where both are given, servers send the bytes.
@@ -197,8 +190,41 @@ class Traffic:
             self._numbers.settle()
         self.messages_out += 1
         self.bytes_out += size
+        if self._followed:
+            self._tell_sent(message, size, started, now)
+
+    # What those who follow are told.
+
+    def _tell_received(self, message: MutableMapping[str, Any], size: int) -> None:
+        if self._listener is not None:
+            try:
+                self._listener.received(message, size)
+            except Exception as error:  # noqa: BLE001
+                self._stop_listening(error)
+        if self._hooks.message_received:
+            self._hooks.call("message_received", self, message, size)
+
+    def _tell_handled(self, duration: float, now: float) -> None:
+        if self._listener is not None:
+            bucket = 0 if duration <= _SHORT else bisect_left(DURATION_BOUNDS, duration)
+            due = now >= self._exemplar_at or bucket != self._exemplar_bucket
+            try:
+                identity = self._listener.handled(duration, due)
+            except Exception as error:  # noqa: BLE001
+                self._stop_listening(error)
+                identity = None
+            if identity is not None:
+                self._exemplar_at, self._exemplar_bucket = now + EXEMPLAR_REST, bucket
+                exemplars = self._numbers.handler.exemplars
+                exemplars[bucket] = (identity, duration, time.time())
+        if self._hooks.message_handled:
+            self._hooks.call("message_handled", self, duration)
+
+    def _tell_sent(
+        self, message: MutableMapping[str, Any], size: int, started: float, now: float
+    ) -> None:
         if self._send_listener is not None:
-            self._tell_sent(message, started, now)
+            self._tell_sender(message, started, now)
         if self._hooks.message_sent:
             self._hooks.call("message_sent", self, message, size)
 
@@ -218,7 +244,7 @@ class Traffic:
         self._handler_times, self._send_times = numbers.handler.pending, numbers.send.pending
 
     def _follow(self) -> None:
-        self._direct = self.state is _OPEN and not (
+        self._followed = bool(
             self._listener
             or self._send_listener
             or self._hooks.message_received
@@ -240,7 +266,7 @@ class Traffic:
         else:
             self.sending_since = others.pop(0) if others else 0.0
 
-    def _tell_sent(
+    def _tell_sender(
         self,
         message: MutableMapping[str, Any],
         started: float,

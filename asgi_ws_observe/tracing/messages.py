@@ -172,7 +172,10 @@ class MessageSpans(Place):
         if binary:
             span.set_attribute("ws.message.opcode", "binary")
         self.made += 1
-        attach(context := Context({**self._parent, BASE: base, SPAN_KEY: span}))
+        values = {**self._parent}
+        values[BASE] = base
+        values[SPAN_KEY] = span
+        attach(context := Context(values))
         if sys.version_info < (3, 12) and not self._checked:
             self._check(context)
         self._checked = False
