@@ -9,15 +9,16 @@ import re
 import types
 from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import anyio.to_thread
 from opentelemetry.trace import TracerProvider
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .connection import Connection
 from .current import enter_connection
-from .exceptions import SettingsError
+from .exceptions import ObserveError
 from .hooks import ConnectionHook
 from .logs import ConnectionLog
 from .metrics import workers
@@ -31,6 +32,9 @@ from .tracing import ConnectionTracing, Continuation
 from .traffic import utf8_size
 from .transports import attach
 from .transports.uvicorn import observations
+
+if TYPE_CHECKING:
+    from .metrics.otlp import MetricsPush
 
 __all__ = ["SCOPE_KEY", "WebSocketObserveMiddleware"]
 
@@ -52,6 +56,7 @@ class WebSocketObserveMiddleware:
         hooks: Your own `ConnectionHook` objects.
 
     Raises:
+        MissingExtraError: A setting needs a package that is not installed.
         SettingsError: A setting or a hook is not accepted. FastAPI and Starlette build their
             middleware only when the server already runs, and uvicorn takes an exception there for
             an application without a lifespan; then it is reported as a failed start-up instead.
@@ -67,10 +72,10 @@ class WebSocketObserveMiddleware:
         hooks: Iterable[ConnectionHook] = (),
     ) -> None:
         self.app = app
-        self._error: SettingsError | None = None
+        self._error: ObserveError | None = None
         try:
             self._build(settings or Settings(), registry, tracer_provider, hooks)
-        except SettingsError as error:
+        except ObserveError as error:
             if not _in_event_loop():
                 raise
             self._error = error
@@ -95,6 +100,12 @@ class WebSocketObserveMiddleware:
         self._observation = Observation(settings, numbers.store, (*readers, *hooks), numbers.errors)
         observations.add(self._observation)
         self._runtime = Runtime.of(numbers.store, numbers.errors, settings)
+        self._push: MetricsPush | None = None
+        if settings.otlp and settings.enabled:
+            # Here, since without it no SDK is needed.
+            from .metrics.otlp import MetricsPush
+
+            self._push = MetricsPush.of(registry)
         self._excluded = _compile(settings.excluded_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -136,6 +147,7 @@ class WebSocketObserveMiddleware:
                 self._start()
             elif message["type"].startswith("lifespan.shutdown."):
                 # Servers end right after this.
+                await self._flush()
                 self._stop()
             await send(message)
 
@@ -147,10 +159,21 @@ class WebSocketObserveMiddleware:
     def _start(self) -> None:
         self._runtime.start()
         workers.join(self._numbers)
+        if self._push is not None:
+            self._push.start()
 
     def _stop(self) -> None:
         self._runtime.stop()
         workers.leave()
+
+    async def _flush(self) -> None:
+        if self._push is None:
+            return
+        try:
+            # A thread of its own: the application's may all be taken.
+            await anyio.to_thread.run_sync(self._push.shutdown, limiter=anyio.CapacityLimiter(1))
+        except Exception as error:  # noqa: BLE001
+            self._observation.errors.report("otlp", error, self._push, "the last numbers are lost")
 
     def _begin(
         self, scope: Scope, receive: Receive, send: Send
@@ -318,7 +341,7 @@ class _Channel(Connection):
         self._observation.errors.report("record", error, type(self), "the event is not counted")
 
 
-async def _fail(error: SettingsError, kind: str, send: Send) -> None:
+async def _fail(error: ObserveError, kind: str, send: Send) -> None:
     if kind != "lifespan":
         raise error
     await send({"type": "lifespan.startup.failed", "message": str(error)})

@@ -8,6 +8,7 @@ other may be one message apart. A histogram is consistent in itself: see `Bucket
 from __future__ import annotations
 
 import threading
+import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
@@ -69,6 +70,7 @@ HANDSHAKE_FAILURES: Final = (
 ERROR_PARTS: Final = (
     *("record", "tracing", "logs", "hook", "connection_id", "route"),
     *("metrics_auth", "collector", "runtime", "probe", "message_type", "trust", "workers"),
+    "otlp",
 )
 #: Every kind of server that `asgi_ws_observe.transports` knows.
 TRANSPORTS: Final = (
@@ -251,6 +253,7 @@ class Store:
 
     Attributes:
         routes: Route label -> its numbers.
+        started: When counting began, nanoseconds since the epoch.
         live: Connections in their handshake or open.
         limit: The configured capacity, `None` where there is none.
         node: The constant label ``node``, `None` where there is none.
@@ -263,6 +266,7 @@ class Store:
         lag: The event loop's lag.
         lag_max: Returns the largest lag of the last minute, seconds.
         runtime: The periodic look of this store, of `asgi_ws_observe.runtime`.
+        push: What exports this store, of `asgi_ws_observe.metrics.otlp`.
         span_bucket: How many message spans are made a second, of `asgi_ws_observe.tracing`.
         own_errors: Errors of the library's own parts, by part.
         dropped_labels: How often a label value became ``other``, by label.
@@ -272,6 +276,7 @@ class Store:
 
     def __init__(self) -> None:
         self.routes: dict[str, RouteNumbers] = {}
+        self.started = time.time_ns()
         self.live = 0
         self.limit: int | None = None
         self.node: str | None = None
@@ -282,6 +287,7 @@ class Store:
         self.lag = Buckets(LAG_BOUNDS)
         self.lag_max: Callable[[], float] = float
         self.runtime: Any = None
+        self.push: Any = None
         self.span_bucket: Any = None
         self.own_errors = dict.fromkeys(ERROR_PARTS, 0)
         self.dropped_labels = {"route": 0, "type": 0}

@@ -154,7 +154,7 @@ def test_metadata_requires_nothing_optional(metadata: Message) -> None:
         if "extra ==" not in each
     }
     assert {
-        *("starlette", "prometheus-client", "orjson"),
+        *("anyio", "starlette", "prometheus-client", "orjson"),
         *("opentelemetry-api", "opentelemetry-instrumentation-asgi"),
     } == required
 
