@@ -156,8 +156,13 @@ def exposed(text: str) -> Samples:
 
 
 def samples(metrics: list[Metric]) -> Samples:
-    """Return what came over OTLP as samples: the last value, or the sum of all deltas."""
+    """Return what came over OTLP as samples: that of the last export, or the sum of all deltas."""
     instruments = {each.otel_name: each for each in CATALOGUE}
+    last = max(
+        point.time_unix_nano
+        for metric in metrics
+        for point in getattr(metric, str(metric.WhichOneof("data"))).data_points
+    )
     found: Samples = {}
     for metric in metrics:
         instrument = instruments[metric.name]
@@ -167,6 +172,9 @@ def samples(metrics: list[Metric]) -> Samples:
         temporality = getattr(data, "aggregation_temporality", None)
         delta = temporality == AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
         for point in data.data_points:
+            # A gauge may be absent in the end.
+            if not delta and point.time_unix_nano != last:
+                continue
             given = {labels[each.key]: each.value.string_value for each in point.attributes}
             for name, more, value in _values(instrument.exposed_name, point):
                 key = (name, frozenset((given | more).items()))

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 import signal
 import time
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import pytest
+import yaml
 from websockets.asyncio.client import connect
 
 from tests.servers.collector import Samples, collected_metrics, exposed, received_metrics, samples
-from tests.servers.processes import Process, free_port, running
+from tests.servers.processes import ROOT, Process, absent, free_port, running, started
+from tests.support import wait_until
 
 SERVER: Final = "uvicorn/websockets-sansio/asyncio"
 CLIENTS: Final = 12
+EXAMPLES: Final = ROOT / "docs" / "examples" / "otlp"
 #: These change with the scrape itself.
 RESTLESS: Final = ("ws_observe_scrape_seconds", "ws_tcp_connections")
 
@@ -130,3 +135,34 @@ async def test_receiver_that_is_not_there_is_in_nobodys_way(
         await asyncio.to_thread(server.process.wait, 20)
         assert time.monotonic() - began < 10
     assert 1 == (tmp_path / "log").read_text().count("the next export tries again")
+
+
+async def test_prometheus_scrapes_what_the_receiver_is_told(tmp_path: Path) -> None:
+    """A real Prometheus, of which a collector's receiver is made, runs the guide's section."""
+    prometheus = shutil.which("prometheus") or absent("prometheus: apt-get install prometheus")
+    collector = yaml.safe_load((EXAMPLES / "prometheus-collector.yaml").read_text("utf-8"))
+    config = collector["receivers"]["prometheus"]["config"]
+    port = free_port()
+    with running(SERVER, log=tmp_path / "log") as server:
+        await live(server.address, 1)
+        (job,) = config["scrape_configs"]
+        job |= {"scrape_interval": "1s", "scrape_timeout": "1s"}
+        job["static_configs"] = [{"targets": [server.address]}]
+        file = tmp_path / "prometheus.yml"
+        file.write_text(yaml.safe_dump(config))
+        arguments = [
+            *(prometheus, f"--config.file={file}", f"--storage.tsdb.path={tmp_path / 'data'}"),
+            f"--web.listen-address=127.0.0.1:{port}",
+        ]
+        with started(arguments, port, tmp_path / "prometheus.log"):
+            query = f"http://127.0.0.1:{port}/api/v1/query?query=ws_connects_total"
+            found: list[Any] = []
+
+            def scraped() -> bool:
+                found[:] = httpx.get(query).json()["data"]["result"]
+                return bool(found)
+
+            await asyncio.to_thread(wait_until, scraped, 20)
+            (series,) = found
+    assert ("chat", "/rooms/1") == (series["metric"]["job"], series["metric"]["route"])
+    assert "1" == series["value"][1]
