@@ -117,8 +117,8 @@ class MetricsPush:
         """Export from now on, unless it does already; `shutdown` ends it.
 
         It also ends when the interpreter exits. A forked child has to start it again, which
-        ``Settings(otlp=True)`` does with its first WebSocket: one that serves none must not repeat
-        the numbers of its parent.
+        ``Settings(otlp=True)`` does with its lifespan or first WebSocket: one that has neither must
+        not repeat the numbers of its parent.
         """
         if self._thread is not None or _disabled():
             return
@@ -207,7 +207,8 @@ class MetricsPush:
         assert self._described is not None  # noqa: S101 - it was prepared
         try:
             if self._readings is None:
-                self._readings = Readings(self._store, exporter._preferred_temporality)
+                preferred = getattr(exporter, "_preferred_temporality", None)
+                self._readings = Readings(self._store, preferred)
             reading = self._readings.read(self._described)
             result = exporter.export(reading.data, timeout_millis=self._timeout * 1000)
             if result is not MetricExportResult.SUCCESS:

@@ -17,7 +17,7 @@ try:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 except ImportError as error:
-    raise MissingExtraError("otlp", "opentelemetry-sdk") from error
+    raise MissingExtraError("otlp", "opentelemetry-sdk 1.28 or later") from error
 
 __all__ = ["Reading", "Readings"]
 

@@ -116,6 +116,19 @@ def test_failed_export_is_counted_and_lost_nothing(
     assert [1, 2, 3, 1] == [points(each, "ws.connects")[0].value for each in exporter.got]
 
 
+def test_exporter_that_states_no_temporality_gets_totals(registry: CollectorRegistry) -> None:
+    """One that never called its base class's constructor is served as well."""
+
+    class Bare(Kept):
+        def __init__(self) -> None:
+            super().__init__()
+            del self._preferred_temporality
+
+    exporter = Bare()
+    assert push_of(exporter, registry).shutdown()
+    assert 1 == len(exporter.got)
+
+
 def test_hanging_exporter_delays_nobody(exporter: Kept, registry: CollectorRegistry) -> None:
     """A flush and the shutdown end in time, and the thread keeps no process alive."""
     exporter.free.clear()
