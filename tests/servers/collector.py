@@ -16,6 +16,7 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExp
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, Metric
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
@@ -156,7 +157,10 @@ def exposed(text: str) -> Samples:
 
 
 def samples(metrics: list[Metric]) -> Samples:
-    """Return what came over OTLP as samples: that of the last export, or the sum of all deltas."""
+    """Return what came over OTLP as samples: the sum of all deltas, else that of the last export.
+
+    Of several processes, deltas only.
+    """
     instruments = {each.otel_name: each for each in CATALOGUE}
     last = max(
         point.time_unix_nano
@@ -168,6 +172,7 @@ def samples(metrics: list[Metric]) -> Samples:
         instrument = instruments[metric.name]
         assert (instrument.text, instrument.unit) == (metric.description, metric.unit)
         labels = dict(zip(instrument.attributes, instrument.labels, strict=True))
+        labels["ws.worker"] = "worker"
         data = getattr(metric, str(metric.WhichOneof("data")))
         temporality = getattr(data, "aggregation_temporality", None)
         delta = temporality == AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
@@ -175,11 +180,16 @@ def samples(metrics: list[Metric]) -> Samples:
             # A gauge may be absent in the end.
             if not delta and point.time_unix_nano != last:
                 continue
-            given = {labels[each.key]: each.value.string_value for each in point.attributes}
+            given = {labels[each.key]: _text(each.value) for each in point.attributes}
             for name, more, value in _values(instrument.exposed_name, point):
                 key = (name, frozenset((given | more).items()))
                 found[key] = found.get(key, 0) + value if delta else value
     return found
+
+
+def _text(value: AnyValue) -> str:
+    """Return an attribute's value as a label has it."""
+    return str(getattr(value, str(value.WhichOneof("value"))))
 
 
 def _values(name: str, point: Any) -> Iterator[tuple[str, dict[str, str], float]]:

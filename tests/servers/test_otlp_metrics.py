@@ -21,9 +21,11 @@ from tests.support import wait_until
 
 SERVER: Final = "uvicorn/websockets-sansio/asyncio"
 CLIENTS: Final = 12
+#: Of these no sum depends on the order.
+COUNTED: Final = ("ws_connects_total", "ws_closes_total", "ws_message_bytes_total")
 EXAMPLES: Final = ROOT / "docs" / "examples" / "otlp"
 #: These change with the scrape itself.
-RESTLESS: Final = ("ws_observe_scrape_seconds", "ws_tcp_connections")
+RESTLESS: Final = ("ws_observe_scrape_seconds", "ws_tcp_connections", "event_loop_lag")
 
 
 async def live(address: str, number: int) -> None:
@@ -37,7 +39,7 @@ async def live(address: str, number: int) -> None:
 
 def calm(samples: Samples) -> Samples:
     """Return the samples that do not change by themselves."""
-    return {key: value for key, value in samples.items() if key[0] not in RESTLESS}
+    return {key: value for key, value in samples.items() if not key[0].startswith(RESTLESS)}
 
 
 async def settled(server: Process) -> Samples:
@@ -112,6 +114,34 @@ async def test_receiver_gets_every_number(
     assert sum(each.name == "ws.connects" for each in metrics) > 1
     assert 0 == server_total(got, "ws_observe_errors_total")
     assert [] == re.findall(r".*(?:Traceback|ERROR).*", (tmp_path / "log").read_text())
+
+
+async def test_workers_keep_their_series_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What both workers of a server counted arrives under their own numbers, as on `/metrics`."""
+    shown: Samples = {}
+    environment(monkeypatch, exporter_otlp_metrics_temporality_preference="delta")
+
+    async def export(endpoint: str) -> None:
+        environment(monkeypatch, exporter_otlp_endpoint=endpoint)
+        with running(SERVER, "--workers", "2", log=tmp_path / "log", otlp=True) as server:
+            seen: set[str] = set()
+            # The kernel chooses who gets a connection.
+            while {"0", "1"} != seen:
+                await live(server.address, 1)
+                shown.clear()
+                shown.update(await settled(server))
+                counted = (dict(labels) for (name, labels), value in shown.items() if value)
+                seen = {labels["worker"] for labels in counted if "code" in labels}
+            server.process.send_signal(signal.SIGTERM)
+            await asyncio.to_thread(server.process.wait, 20)
+
+    got = samples(await asyncio.wait_for(received_metrics(export), 60))
+    for name in COUNTED:
+        expected = {key: value for key, value in shown.items() if key[0] == name}
+        assert expected == {key: value for key, value in got.items() if key[0] == name}
+    assert server_total(got, "ws_connects_total") >= 2
 
 
 async def test_receiver_that_is_not_there_is_in_nobodys_way(
