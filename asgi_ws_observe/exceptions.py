@@ -27,11 +27,10 @@ class MissingExtraError(ObserveError, ImportError):
     """A module needs a package that is not installed.
 
     Args:
-        extra: The extra that brings it.
+        extra: The extra that brings it, `None` where none does.
         package: The package.
     """
 
-    def __init__(self, extra: str, package: str) -> None:
-        super().__init__(
-            f"{package} is not installed; it comes with: pip install 'asgi-ws-observe[{extra}]'"
-        )
+    def __init__(self, extra: str | None, package: str) -> None:
+        wanted = package if extra is None else f"'asgi-ws-observe[{extra}]'"
+        super().__init__(f"{package} is not installed; it comes with: pip install {wanted}")

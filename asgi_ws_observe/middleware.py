@@ -9,6 +9,7 @@ import re
 import types
 from collections.abc import Iterable, Sequence
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from opentelemetry.trace import TracerProvider
 from prometheus_client import CollectorRegistry
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .connection import Connection
 from .current import enter_connection
-from .exceptions import SettingsError
+from .exceptions import ObserveError
 from .hooks import ConnectionHook
 from .logs import ConnectionLog
 from .metrics import workers
@@ -30,6 +31,9 @@ from .tracing import ConnectionTracing, Continuation
 from .traffic import utf8_size
 from .transports import attach
 from .transports.uvicorn import observations
+
+if TYPE_CHECKING:
+    from .metrics.otlp import MetricsPush
 
 __all__ = ["SCOPE_KEY", "WebSocketObserveMiddleware"]
 
@@ -51,6 +55,7 @@ class WebSocketObserveMiddleware:
         hooks: Your own `ConnectionHook` objects.
 
     Raises:
+        MissingExtraError: A setting needs a package that is not installed.
         SettingsError: A setting or a hook is not accepted. FastAPI and Starlette build their
             middleware only when the server already runs, and uvicorn takes an exception there for
             an application without a lifespan; then it is reported as a failed start-up instead.
@@ -66,10 +71,10 @@ class WebSocketObserveMiddleware:
         hooks: Iterable[ConnectionHook] = (),
     ) -> None:
         self.app = app
-        self._error: SettingsError | None = None
+        self._error: ObserveError | None = None
         try:
             self._build(settings or Settings(), registry, tracer_provider, hooks)
-        except SettingsError as error:
+        except ObserveError as error:
             if not _in_event_loop():
                 raise
             self._error = error
@@ -94,6 +99,12 @@ class WebSocketObserveMiddleware:
         self._observation = Observation(settings, numbers.store, (*readers, *hooks), numbers.errors)
         observations.add(self._observation)
         self._runtime = Runtime.of(numbers.store, numbers.errors, settings)
+        self._push: MetricsPush | None = None
+        if settings.otlp and settings.enabled:
+            # Here, since without it no SDK is needed.
+            from .metrics.otlp import MetricsPush
+
+            self._push = MetricsPush.of(registry)
         self._excluded = _compile(settings.excluded_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -135,6 +146,8 @@ class WebSocketObserveMiddleware:
                 self._start()
             elif message["type"].startswith("lifespan.shutdown."):
                 # Servers end right after this.
+                if self._push is not None:
+                    await self._push.aclose()
                 self._stop()
             await send(message)
 
@@ -146,6 +159,8 @@ class WebSocketObserveMiddleware:
     def _start(self) -> None:
         self._runtime.start()
         workers.join(self._numbers)
+        if self._push is not None:
+            self._push.start()
 
     def _stop(self) -> None:
         self._runtime.stop()
@@ -323,7 +338,7 @@ class _Channel(Connection):
         self._observation.errors.report("record", error, type(self), "the event is not counted")
 
 
-async def _fail(error: SettingsError, kind: str, send: Send) -> None:
+async def _fail(error: ObserveError, kind: str, send: Send) -> None:
     if kind != "lifespan":
         raise error
     await send({"type": "lifespan.startup.failed", "message": str(error)})

@@ -246,6 +246,12 @@ class Settings:
         "`/metrics` for each other, with the label `worker`. A directory: all processes that name "
         "the same one do, whoever started them. `off`: each answers for itself.",
     )
+    otlp: bool = _option(
+        False,
+        Switch(),
+        "Export all metrics over OTLP, to where OpenTelemetry's own variables "
+        "(`OTEL_EXPORTER_OTLP_ENDPOINT` and the like) say. Needs the extra `otlp`.",
+    )
     loop_lag_interval: float = _option(
         0.5,
         Number(0, whole=False, unit="seconds"),

@@ -7,7 +7,9 @@ other may be one message apart. A histogram is consistent in itself: see `Bucket
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
@@ -69,6 +71,7 @@ HANDSHAKE_FAILURES: Final = (
 ERROR_PARTS: Final = (
     *("record", "tracing", "logs", "hook", "connection_id", "route"),
     *("metrics_auth", "collector", "runtime", "probe", "message_type", "trust", "workers"),
+    "otlp",
 )
 #: Every kind of server that `asgi_ws_observe.transports` knows.
 TRANSPORTS: Final = (
@@ -102,6 +105,17 @@ _ZERO_CLOSES: Final = (
 )
 
 
+# Held for microseconds, by whoever counts what is pending. A thread that has it does not exist in a
+# forked child, which would wait for it forever.
+_counting: Final = threading.Lock()
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows
+    os.register_at_fork(
+        before=_counting.acquire,
+        after_in_parent=_counting.release,
+        after_in_child=_counting.release,
+    )
+
+
 class Buckets:
     """A histogram in plain numbers.
 
@@ -115,7 +129,7 @@ class Buckets:
         exemplars: The last exemplar of each bucket.
     """
 
-    __slots__ = ("_counts", "_lock", "_sum", "bounds", "exemplars", "pending")
+    __slots__ = ("_counts", "_sum", "bounds", "exemplars", "pending")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = bounds
@@ -123,7 +137,6 @@ class Buckets:
         self.exemplars: dict[int, Exemplar] = {}
         self._counts = [0] * (len(bounds) + 1)
         self._sum = 0.0
-        self._lock = threading.Lock()
 
     def observe(self, value: float) -> None:
         """Take one observation."""
@@ -133,11 +146,11 @@ class Buckets:
 
     def settle(self) -> None:
         """Count what is pending, unless another thread is doing that just now."""
-        if self._lock.acquire(blocking=False):
+        if _counting.acquire(blocking=False):
             try:
                 self._settle()
             finally:
-                self._lock.release()
+                _counting.release()
 
     def read(self) -> tuple[list[int], float]:
         """Return the counts and the sum of the same observations.
@@ -146,7 +159,7 @@ class Buckets:
             Observations per bucket, not cumulative, the last one above every bound; and the sum of
             all observations.
         """
-        with self._lock:
+        with _counting:
             self._settle()
             return self._counts.copy(), self._sum
 
@@ -251,6 +264,7 @@ class Store:
 
     Attributes:
         routes: Route label -> its numbers.
+        started: When counting began, nanoseconds since the epoch.
         live: Connections in their handshake or open.
         limit: The configured capacity, `None` where there is none.
         node: The constant label ``node``, `None` where there is none.
@@ -263,6 +277,7 @@ class Store:
         lag: The event loop's lag.
         lag_max: Returns the largest lag of the last minute, seconds.
         runtime: The periodic look of this store, of `asgi_ws_observe.runtime`.
+        push: What exports this store, of `asgi_ws_observe.metrics.otlp`.
         span_bucket: How many message spans are made a second, of `asgi_ws_observe.tracing`.
         own_errors: Errors of the library's own parts, by part.
         dropped_labels: How often a label value became ``other``, by label.
@@ -272,6 +287,7 @@ class Store:
 
     def __init__(self) -> None:
         self.routes: dict[str, RouteNumbers] = {}
+        self.started = time.time_ns()
         self.live = 0
         self.limit: int | None = None
         self.node: str | None = None
@@ -282,6 +298,7 @@ class Store:
         self.lag = Buckets(LAG_BOUNDS)
         self.lag_max: Callable[[], float] = float
         self.runtime: Any = None
+        self.push: Any = None
         self.span_bucket: Any = None
         self.own_errors = dict.fromkeys(ERROR_PARTS, 0)
         self.dropped_labels = {"route": 0, "type": 0}

@@ -74,6 +74,16 @@ def metrics_page() -> str:
         for (name, metric), label in LABELS.items()
     ]
     buckets = [(f"`{each.name}`", bounds(each)) for each in CATALOGUE if each.bounds]
+    over_otlp = [
+        (
+            f"`{each.otel_name}`",
+            otel_type(each),
+            f"`{each.unit}`" if each.unit else "",
+            ", ".join(f"`{attribute}`" for attribute in each.attributes),
+            f"`{each.exposed_name}`",
+        )
+        for each in CATALOGUE
+    ]
     return f"""{NOTE}
 # Metrics
 
@@ -93,6 +103,14 @@ id is never a label: those are in spans and log lines.
 ## Buckets
 
 {table(("histogram", "upper bounds"), buckets)}
+## Over OTLP
+
+[With `Settings(otlp=True)`](../how-to/otlp.md) the same numbers are exported under these names, of
+which OpenTelemetry's own translation makes those of `/metrics`. A sum that can fall is cumulative
+always; what rises and what is a histogram, as the exporter prefers. `Settings(node=...)` is the
+attribute `node`, the number of a worker `ws.worker`.
+
+{table(("name", "type", "unit", "attributes", "on `/metrics`"), over_otlp)}
 ## What a close counts as
 
 `code` is what the peer's close frame said, or ours if we closed first; 1005 for a close frame
@@ -120,6 +138,15 @@ Where no probe sees the end (an unknown server, `Settings(probe="off")`), it is 
 def bounds(instrument: Instrument) -> str:
     """Return a histogram's bounds as text."""
     return ", ".join(f"{bound:g}" if bound < 1e6 else f"{bound:.0f}" for bound in instrument.bounds)
+
+
+def otel_type(instrument: Instrument) -> str:
+    """Return an instrument's type in OpenTelemetry's words."""
+    if instrument.kind == "counter":
+        return "sum"
+    if instrument.additive:
+        return "sum that can fall"
+    return "histogram" if instrument.kind == "histogram" else "gauge"
 
 
 def close_rows() -> list[tuple[str, str, str]]:

@@ -42,7 +42,7 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
         frozenset(
             {
                 *("metrics", "metrics.catalogue", "metrics.prometheus", "metrics.exposition"),
-                *("tracing", "tracing.*", "logs"),
+                *("metrics.points", "metrics.otlp", "tracing", "tracing.*", "logs"),
             }
         ),
     ),

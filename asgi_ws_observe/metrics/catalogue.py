@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -32,16 +33,29 @@ from ..store import (
 
 __all__ = ["CATALOGUE", "LABELS", "Instrument", "Label", "Point"]
 
+#: Unit, in OpenTelemetry's notation -> how a Prometheus name ends.
+_ENDINGS: Final = {"s": "_seconds", "By": "_bytes"}
+# `event_loop` is one word; and a histogram `x` beside a gauge `x.max` would be one metric twice for
+# backends that make `x.max` of a histogram themselves, so that is `x_max`.
+_DOTS: Final = re.compile("_(?!loop|max)")
+
 #: Label values and the value: a number, or a histogram.
 Point = tuple[tuple[str, ...], "float | Buckets"]
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A label: how many values it can have at most, and which."""
+    """A label.
+
+    Attributes:
+        most: How many values it can have at most.
+        values: Which.
+        attribute: OpenTelemetry's name. Default: ``ws.`` and the label.
+    """
 
     most: int
     values: str
+    attribute: str = ""
 
 
 #: (Label, metric or "" for all) -> its bound.
@@ -49,28 +63,39 @@ LABELS: Final[dict[tuple[str, str], Label]] = {
     ("route", ""): Label(
         MAX_ROUTES + 2,
         f"path templates, {MAX_ROUTES} by default (`Settings.max_routes`), `unmatched`, `other`",
+        "http.route",
     ),
     ("code", ""): Label(
         MAX_CODE_LABELS,
         "registered close codes, those of `Settings.close_codes`, `3xxx`, `4xxx`, `other`",
+        "ws.close_code",
     ),
     ("closed_by", ""): Label(4, "`client`, `server`, `network`, `unknown`"),
-    ("reason", "ws_closes"): Label(len(REASONS), ", ".join(f"`{each}`" for each in REASONS)),
+    ("reason", "ws_closes"): Label(
+        len(REASONS), ", ".join(f"`{each}`" for each in REASONS), "ws.close_reason"
+    ),
     ("reason", "ws_handshake_failures"): Label(
-        len(HANDSHAKE_FAILURES), ", ".join(f"`{each}`" for each in HANDSHAKE_FAILURES)
+        len(HANDSHAKE_FAILURES),
+        ", ".join(f"`{each}`" for each in HANDSHAKE_FAILURES),
+        "ws.close_reason",
     ),
     ("direction", ""): Label(2, "`in`, `out`"),
-    ("type", ""): Label(MAX_ERROR_TYPES + 1, "exception classes, 20, then `other`"),
-    ("part", ""): Label(len(ERROR_PARTS), ", ".join(f"`{each}`" for each in ERROR_PARTS)),
-    ("label", ""): Label(2, "`route`, `type`"),
+    ("type", ""): Label(MAX_ERROR_TYPES + 1, "exception classes, 20, then `other`", "error.type"),
+    ("part", ""): Label(
+        len(ERROR_PARTS), ", ".join(f"`{each}`" for each in ERROR_PARTS), "ws.observe.part"
+    ),
+    ("label", ""): Label(2, "`route`, `type`", "ws.observe.label"),
     ("state", "ws_tcp_connections"): Label(
-        len(COUNTED_STATES), ", ".join(f"`{each}`" for each in COUNTED_STATES)
+        len(COUNTED_STATES),
+        ", ".join(f"`{each}`" for each in COUNTED_STATES),
+        "network.connection.state",
     ),
     ("state", ""): Label(len(State), ", ".join(f"`{each.value}`" for each in State)),
     ("event", ""): Label(len(EVENT_NAMES), ", ".join(f"`{each}`" for each in EVENT_NAMES)),
-    ("version", ""): Label(1, "of this library"),
+    ("version", ""): Label(1, "of this library", "ws.observe.version"),
     ("transport", ""): Label(
-        len(TRANSPORTS) + 1, ", ".join(f"`{each}`" for each in (*TRANSPORTS, "none"))
+        len(TRANSPORTS) + 1,
+        ", ".join(f"`{each}`" for each in (*TRANSPORTS, "none")),
     ),
 }
 
@@ -88,6 +113,7 @@ class Instrument:
         question: What it answers at 2 a.m.
         read: Yields its points from a store.
         bounds: A histogram's upper bounds.
+        additive: Whether a gauge's values over all processes add up to something that makes sense.
     """
 
     name: str
@@ -98,6 +124,7 @@ class Instrument:
     question: str
     read: Callable[[Store], Iterable[Point]]
     bounds: tuple[float, ...] = ()
+    additive: bool = False
 
     @property
     def exposed_name(self) -> str:
@@ -105,12 +132,31 @@ class Instrument:
         return self.name + {"counter": "_total", "info": "_info"}.get(self.kind, "")
 
     @property
+    def otel_name(self) -> str:
+        """OpenTelemetry's name: its own translation for Prometheus makes `exposed_name` of it.
+
+        The unit at the end is left to `unit`, unless it is what a counter counts.
+        """
+        ending = "" if self.kind == "counter" else _ENDINGS.get(self.unit, "")
+        name = self.name + "_info" if self.kind == "info" else self.name.removesuffix(ending)
+        return _DOTS.sub(".", name)
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """OpenTelemetry's names of the labels."""
+        return tuple(self.bound(name).attribute or f"ws.{name}" for name in self.labels)
+
+    @property
     def max_series(self) -> int:
         """The largest number of label combinations, whatever clients do."""
         most = 1
         for name in self.labels:
-            most *= (LABELS.get((name, self.name)) or LABELS[name, ""]).most
+            most *= self.bound(name).most
         return most
+
+    def bound(self, label: str) -> Label:
+        """Return what is known of one of the labels."""
+        return LABELS.get((label, self.name)) or LABELS[label, ""]
 
 
 def _by_route(
@@ -236,6 +282,7 @@ CATALOGUE: Final[tuple[Instrument, ...]] = (
         "Open WebSocket connections.",
         "Is anybody connected?",
         _by_route(lambda numbers: numbers.active),
+        additive=True,
     ),
     Instrument(
         "ws_connections_limit",
@@ -245,6 +292,7 @@ CATALOGUE: Final[tuple[Instrument, ...]] = (
         "The configured capacity of this process; absent where none is set.",
         "How close are we to the tested ceiling?",
         _limit,
+        additive=True,
     ),
     Instrument(
         "ws_connects",
@@ -370,6 +418,7 @@ CATALOGUE: Final[tuple[Instrument, ...]] = (
         "The same of all open connections together, at the last look.",
         "How much memory do slow consumers hold?",
         _by_look(lambda look: look.buffer),
+        additive=True,
     ),
     Instrument(
         "ws_send_buffer_max_bytes",
@@ -388,6 +437,7 @@ CATALOGUE: Final[tuple[Instrument, ...]] = (
         "Connections with more unsent bytes than `Settings.slow_buffer_bytes`, at the last look.",
         "How many clients are slow?",
         _by_look(lambda look: look.slow),
+        additive=True,
     ),
     Instrument(
         "ws_queue_depth",
@@ -398,6 +448,7 @@ CATALOGUE: Final[tuple[Instrument, ...]] = (
         "have not returned (out), at the last look.",
         "Are we falling behind?",
         _by_look_and_direction(lambda look: look.queue_in, lambda look: look.queue_out),
+        additive=True,
     ),
     Instrument(
         "ws_queue_depth_max",
@@ -467,6 +518,7 @@ CATALOGUE: Final[tuple[Instrument, ...]] = (
         "absent where the system does not tell.",
         "Do we leak sockets (close_wait)?",
         _sockets,
+        additive=True,
     ),
     Instrument(
         "ws_errors",
@@ -535,7 +587,7 @@ CATALOGUE: Final[tuple[Instrument, ...]] = (
     Instrument(
         "ws_observe_worker_up",
         "gauge",
-        "1",
+        "{worker}",
         (),
         "Whether this worker process answered; 0 for one that lives and did not. Absent where "
         "there are no siblings.",
@@ -545,7 +597,7 @@ CATALOGUE: Final[tuple[Instrument, ...]] = (
     Instrument(
         "ws_observe",
         "info",
-        "1",
+        "",
         ("version", "transport"),
         "The version of this library, and the kind of server that WebSockets came from.",
         "What runs here, and can it be seen below ASGI?",

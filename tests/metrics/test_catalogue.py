@@ -142,6 +142,7 @@ def test_names_are_unique() -> None:
     """No two instruments share a name, nor what a query calls them."""
     assert len(CATALOGUE) == len({each.name for each in CATALOGUE})
     assert len(CATALOGUE) == len({each.exposed_name for each in CATALOGUE})
+    assert len(CATALOGUE) == len({each.otel_name for each in CATALOGUE})
 
 
 @by_name
@@ -152,6 +153,49 @@ def test_name_follows_the_rules_of_prometheus(instrument: Instrument) -> None:
     assert instrument.name.endswith(SUFFIXES.get(instrument.unit, ""))
     for unit, suffix in SUFFIXES.items():
         assert (unit == instrument.unit) == instrument.name.endswith(suffix)
+
+
+@by_name
+def test_otel_name_follows_the_rules_of_opentelemetry(instrument: Instrument) -> None:
+    """Lower case, words joined by dots, the unit not in it, no attribute twice."""
+    assert re.fullmatch(r"[a-z]+(_[a-z]+)?(\.[a-z]+(_[a-z]+)?)*", instrument.otel_name)
+    assert not instrument.otel_name.endswith("seconds")
+    assert len(instrument.labels) == len(set(instrument.attributes))
+    # A backend may make `x.max`, `x.count` and the like of a histogram `x`.
+    for histogram in histograms:
+        for made in ("max", "min", "sum", "count", "avg", "bucket"):
+            assert f"{histogram.otel_name}.{made}" != instrument.otel_name
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "unit", "attributes"),
+    [
+        ("ws_connections_active", "ws.connections.active", "{connection}", ("http.route",)),
+        ("ws_handshake_duration_seconds", "ws.handshake.duration", "s", ("http.route",)),
+        ("ws_message_bytes_total", "ws.message.bytes", "By", ("http.route", "ws.direction")),
+        ("ws_message_size_bytes", "ws.message.size", "By", ("http.route", "ws.direction")),
+        ("ws_queue_depth_max", "ws.queue.depth_max", "{message}", ("http.route", "ws.direction")),
+        ("event_loop_lag_max_seconds", "event_loop.lag_max", "s", ()),
+        ("ws_errors_total", "ws.errors", "{error}", ("http.route", "error.type")),
+        ("ws_tcp_connections", "ws.tcp.connections", "{connection}", ("network.connection.state",)),
+        ("ws_observe_info", "ws.observe.info", "", ("ws.observe.version", "ws.transport")),
+    ],
+)
+def test_otel_name_is_derived(
+    name: str, expected: str, unit: str, attributes: tuple[str, ...]
+) -> None:
+    """A rule makes it of Prometheus' name; a change of the rule is a breaking change."""
+    (found,) = (each for each in CATALOGUE if each.exposed_name == name)
+    assert (expected, unit, attributes) == (found.otel_name, found.unit, found.attributes)
+
+
+def test_gauges_are_additive_where_a_sum_over_processes_makes_sense() -> None:
+    """A maximum, a duration or a version does not add up."""
+    expected = {
+        *("ws_connections_active", "ws_connections_limit", "ws_slow_connections"),
+        *("ws_send_buffer_current_bytes", "ws_queue_depth", "ws_tcp_connections"),
+    }
+    assert expected == {each.name for each in CATALOGUE if each.additive}
 
 
 @by_name
@@ -309,7 +353,7 @@ STORE_CHANGES: dict[str, Callable[[Store], object]] = {
     "scrape_seconds": lambda store: setattr(store, "scrape_seconds", 0.5),
 }
 #: Not exposed: what serves to enforce a limit, and what the shell keeps here.
-UNEXPOSED = {"answers", "live", "runtime", "span_bucket"}
+UNEXPOSED = {"answers", "live", "push", "runtime", "span_bucket", "started"}
 ROUTE_CHANGES: dict[str, Callable[[RouteNumbers], object]] = {
     "active": lambda numbers: setattr(numbers, "active", 7),
     "connects": lambda numbers: setattr(numbers, "connects", 7),

@@ -24,10 +24,16 @@ except OSError:
         raise
     pytest.skip("oteltap has no library for this machine", allow_module_level=True)
 
-__all__ = ["received"]
+__all__ = ["received", "receiving"]
 
 #: The last span that the receiver gets: all that were exported before have arrived as well.
 LAST: Final = "the last"
+
+
+def receiving(port: int) -> OtelTapHttpProtobufReceiver:
+    """Return what receives over HTTP on a port of this machine."""
+    settings = OtelTapHttpProtobufReceiverSettings(http_port=port, listen_on_all_interfaces=False)
+    return OtelTapHttpProtobufReceiver(settings)
 
 
 async def received(export: Callable[[str], Awaitable[None]]) -> list[Seen]:
@@ -39,8 +45,7 @@ async def received(export: Callable[[str], Awaitable[None]]) -> list[Seen]:
     port = free_port()
     spans: list[Span] = []
     endpoint = f"http://127.0.0.1:{port}/v1/traces"
-    settings = OtelTapHttpProtobufReceiverSettings(http_port=port, listen_on_all_interfaces=False)
-    async with OtelTapHttpProtobufReceiver(settings) as receiver:
+    async with receiving(port) as receiver:
 
         async def collect() -> None:
             async for span in receiver.stream_traces():
