@@ -41,7 +41,13 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
         "readers",
         frozenset(
             {
-                *("metrics", "metrics.catalogue", "metrics.prometheus", "metrics.exposition"),
+                *(
+                    "metrics",
+                    "metrics.catalogue",
+                    "metrics.prometheus",
+                    "metrics.exposition",
+                    "metrics.pace",
+                ),
                 *("metrics.points", "metrics.otlp", "tracing", "tracing.*", "logs"),
             }
         ),

@@ -7,7 +7,6 @@ but the numbers stays as it is from scrape to scrape, so that is written once an
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 from time import perf_counter
@@ -19,16 +18,13 @@ from prometheus_client.utils import floatToGoString
 
 from ..store import Buckets, Store
 from .catalogue import CATALOGUE, Instrument
+from .pace import Pace
 from .prometheus import RegistryNumbers, StoreCollector, exemplar_of, sample_names
 
 __all__ = ["WORKER", "Exposition", "Family", "Format", "merged"]
 
 #: The label that tells sibling processes apart.
 WORKER: Final = "worker"
-#: Whoever renders lets other threads go on after so long, seconds: one that waits for its turn
-#: would get it only after Python's switch interval, which is ten times as long.
-SLICE: Final = 0.0005
-_PAUSE: Final = 0.00005
 
 _MISSING: Final = "its metrics are missing from /metrics"
 #: Of the text format and of OpenMetrics.
@@ -137,12 +133,10 @@ class Exposition:
             shared: Whether to include what every sibling process would answer alike.
         """
         found: list[Family] = []
-        started = began = perf_counter()
+        started, pace = perf_counter(), Pace()
         for family in self._each(registry, form, names, shared):
             found.append(family)
-            if perf_counter() - began > SLICE:
-                time.sleep(_PAUSE)
-                began = perf_counter()
+            pace.rest()
         self._numbers.store.scrape_seconds = perf_counter() - started
         return found
 

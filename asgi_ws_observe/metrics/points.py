@@ -10,6 +10,7 @@ from .. import __version__
 from ..exceptions import MissingExtraError
 from ..store import Buckets, Store
 from .catalogue import CATALOGUE, Instrument
+from .pace import Pace
 
 try:
     from opentelemetry.sdk.metrics import Counter, Exemplar, Histogram
@@ -77,11 +78,12 @@ class Readings:
         """
         # A clock that was set back must not make a point end before it starts.
         self._now, self._counted = max(time.time_ns(), self._since), {}
-        metrics = [
-            sdk.Metric(each.otel_name, each.text, each.unit, points)
-            for each in CATALOGUE
-            if (points := self._data(each)).data_points
-        ]
+        metrics, pace = [], Pace()
+        for each in CATALOGUE:
+            points = self._data(each)
+            if points.data_points:
+                metrics.append(sdk.Metric(each.otel_name, each.text, each.unit, points))
+            pace.rest()
         scope = sdk.ScopeMetrics(_SCOPE, metrics, "")
         data = sdk.MetricsData([sdk.ResourceMetrics(resource, [scope], "")])
         return Reading(data, self._now, self._counted)

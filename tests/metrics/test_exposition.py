@@ -20,7 +20,7 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from asgi_ws_observe.labels import safe_text
-from asgi_ws_observe.metrics import exposition as module
+from asgi_ws_observe.metrics import pace
 from asgi_ws_observe.metrics.exposition import Exposition, Family, Format, merged
 from asgi_ws_observe.metrics.prometheus import RegistryNumbers, StoreCollector, numbers_of
 from asgi_ws_observe.store import Buckets, RouteNumbers, Store
@@ -232,13 +232,13 @@ def test_long_exposition_lets_others_go_on(
     """It gives way again and again, not once at the end."""
     pauses: list[float] = []
     monkeypatch.setattr("time.sleep", pauses.append)
-    monkeypatch.setattr(module, "SLICE", 0.0)
+    monkeypatch.setattr(pace, "SLICE", 0.0)
     numbers_of(registry).store.route("/ws")
 
     page(registry)
 
     assert len(pauses) > 20
-    assert {module._PAUSE} == set(pauses)
+    assert {pace.PAUSE} == set(pauses)
 
 
 def test_two_threads_write_the_same_page(registry: CollectorRegistry) -> None:
