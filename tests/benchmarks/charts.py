@@ -51,7 +51,7 @@ def rows(title: str, given: Sequence[Row], *, logarithmic: bool = False, mark: f
     """
     values = [row.value for row in given if row.value is not None]
     top = max(value.third for value in values) * 1.02
-    low = 10 ** math.floor(math.log10(min(value.first for value in values))) if logarithmic else 0.0
+    low = _decade(min(value.median for value in values)) if logarithmic else 0.0
     room = _WIDTH - _LEFT - _RIGHT
 
     def x(value: float) -> float:
@@ -101,7 +101,7 @@ def lines(
     """
     top = max(value for line in given for value in line.values) * 1.08
     lowest = min(value for line in given for value in line.values)
-    low = 10 ** math.floor(math.log10(lowest)) if logarithmic else 0.0
+    low = _decade(lowest) if logarithmic else 0.0
     left, right, above, height = 60, 260, _TOP, 190
 
     def x(number: int) -> float:
@@ -150,6 +150,10 @@ def _apart(places: Sequence[float]) -> list[float]:
     for number in sorted(moved, key=lambda each: places[each]):
         before = moved[number] = max(places[number], before + 15)
     return list(moved.values())
+
+
+def _decade(value: float) -> float:
+    return float(10 ** math.floor(math.log10(value)))
 
 
 def _even(top: float) -> list[float]:

@@ -1,6 +1,6 @@
-"""Where the time of an echo goes: wrappers that do one thing more each, written as fast as can be.
+"""Where the time of an echo goes: wrappers that do one thing more each, and nothing else.
 
-What a wrapper here takes is what anything that observes as much has to take in Python.
+Beside them the library shows what its care for everything that may happen takes, or does not.
 """
 
 from __future__ import annotations

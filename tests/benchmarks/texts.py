@@ -78,12 +78,12 @@ def _profile(part: Json) -> str:
     by_name = {row["name"]: statistics.median(row["above"]) for row in part["rows"]}
     nothing, clock, least, ours, span, traced = by_name.values()
     return f"""
-Wrappers that do one thing more each, written as fast as Python lets one, beside this library. Two
-coroutines, which every middleware adds, are {nothing:,.0f} ns; reading the clock before and after
-`receive` and `send` makes them {clock:,.0f}; counting messages and bytes and putting sizes and
-times into four histograms makes {least:,.0f}. That is the floor of what these metrics cost, without
-any check of what happens. The library takes {ours:,.0f}: the rest is the state of the connection,
-that it may fail without the application noticing, hooks, exemplars, and sends in flight.
+Wrappers that do one thing more each, as one would write them, beside this library. Two coroutines,
+which every middleware adds, are {nothing:,.0f} ns; reading the clock before and after `receive` and
+`send` makes them {clock:,.0f}; counting messages and bytes and putting sizes and times into four
+histograms makes {least:,.0f}, without any check of what happens. The library takes {ours:,.0f}, with
+the state of the connection, failures of its own that the application never notices, hooks,
+exemplars and sends in flight.
 
 Of the {traced:,.0f} ns of a traced message, {span:,.0f} are the SDK's span itself, which has no
 attributes and is nobody's child here.
