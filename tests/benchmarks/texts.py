@@ -81,8 +81,8 @@ def _profile(part: Json) -> str:
 Wrappers that do one thing more each, as one would write them, beside this library. Two coroutines,
 which every middleware adds, are {nothing:,.0f} ns; reading the clock before and after `receive` and
 `send` makes them {clock:,.0f}; counting messages and bytes and putting sizes and times into four
-histograms makes {least:,.0f}, without any check of what happens. The library takes {ours:,.0f}, with
-the state of the connection, failures of its own that the application never notices, hooks,
+histograms makes {least:,.0f}, without any check of what happens. The library takes {ours:,.0f},
+with the state of the connection, failures of its own that the application never notices, hooks,
 exemplars and sends in flight.
 
 Of the {traced:,.0f} ns of a traced message, {span:,.0f} are the SDK's span itself, which has no
