@@ -9,13 +9,12 @@ from typing import Final
 
 from tests.benchmarks.cases import CASES, OURS, OURS_ALL, PEER_ALL, Case
 from tests.benchmarks.results import Effort, Json, rounded
+from tests.benchmarks.served import FLOOR
 from tests.benchmarks.steps import STEPS
 from tests.benchmarks.workers import Worker, WorkerError
 
-__all__ = ["FLOOR", "GROWING", "connections", "messages", "profile", "sizes"]
+__all__ = ["GROWING", "connections", "messages", "profile", "sizes"]
 
-#: The row of the wrapper that only passes messages through.
-FLOOR: Final = "pass-through wrapper"
 #: What is measured against the size of messages: the case, and what the messages are.
 GROWING: Final = {
     "metrics and logs, ASCII text": (OURS, "text"),

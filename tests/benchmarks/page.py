@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from tests.benchmarks import charts
-from tests.benchmarks.asgi_level import FLOOR
 from tests.benchmarks.charts import Line, Row
 from tests.benchmarks.results import RESULTS, ROOT, Json, Spread, load
-from tests.benchmarks.served import BARE, MODES, PEER
+from tests.benchmarks.served import BARE, FLOOR, MODES, PEER
 from tests.benchmarks.tables import bar_table, figure, section, size_name
 from tests.benchmarks.texts import PART_TEXTS, introduction, newest_of, text_of
 

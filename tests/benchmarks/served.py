@@ -19,12 +19,13 @@ from prometheus_client import CollectorRegistry
 
 from asgi_ws_observe import Settings, WebSocketObserveMiddleware
 from asgi_ws_observe.metrics.endpoint import MetricsEndpoint
-from tests.benchmarks.cases import echo
+from tests.benchmarks.cases import echo, pass_through
 from tests.benchmarks.results import Json
 
-__all__ = ["BARE", "DEFAULT", "MODES", "NO_PROBE", "NO_SDK", "PEER", "Application"]
+__all__ = ["BARE", "DEFAULT", "FLOOR", "MODES", "NO_PROBE", "NO_SDK", "PEER", "Application"]
 
 BARE: Final = "bare application"
+FLOOR: Final = "pass-through wrapper"
 NO_PROBE: Final = "asgi_ws_observe: no SDK, without the probe"
 NO_SDK: Final = "asgi_ws_observe: no SDK"
 DEFAULT: Final = "asgi_ws_observe: default settings with an SDK"
@@ -107,6 +108,15 @@ class Application:
         return {"largest": list(lags.values())}
 
 
+def _wrapped(app: Application) -> Any:
+    wrapped = pass_through(app)
+
+    async def websockets_only(scope: Any, receive: Any, send: Any) -> None:
+        await (wrapped if scope["type"] == "websocket" else app)(scope, receive, send)
+
+    return websockets_only
+
+
 def _provider() -> TracerProvider:
     provider = TracerProvider()
     provider.add_span_processor(BatchSpanProcessor(_Nowhere()))
@@ -126,6 +136,7 @@ def _observed(
 #: Name -> makes of the application what is served.
 MODES: Final[dict[str, Callable[[Application], Any]]] = {
     BARE: lambda app: app,
+    FLOOR: _wrapped,
     NO_PROBE: lambda app: _observed(app, probe="off"),
     NO_SDK: _observed,
     DEFAULT: lambda app: _observed(app, _provider()),

@@ -6,11 +6,10 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-from tests.benchmarks.asgi_level import FLOOR
 from tests.benchmarks.bars import bars
 from tests.benchmarks.cases import PROOF
 from tests.benchmarks.results import Json, Spread, share
-from tests.benchmarks.served import BARE
+from tests.benchmarks.served import BARE, FLOOR
 
 __all__ = ["bar_table", "figure", "section", "size_name"]
 

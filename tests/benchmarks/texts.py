@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from tests.benchmarks.cases import OURS, OURS_ALL, PEER_ALL, PEER_FEW
 from tests.benchmarks.results import Json, share
-from tests.benchmarks.served import BARE, DEFAULT, NO_SDK, PEER
+from tests.benchmarks.served import BARE, DEFAULT, FLOOR, NO_SDK, PEER
 
 __all__ = ["PART_TEXTS", "introduction", "newest_of", "text_of"]
 
@@ -106,7 +106,7 @@ as JSON, for its type, up to `message_json_bytes`.
 
 def _server(part: Json) -> str:
     full = part["websockets-sansio"]["50"]
-    cpu = {mode: share(full[mode]["cpu"], full[BARE]["cpu"]) for mode in (NO_SDK, DEFAULT, PEER)}
+    cpu = {mode: share(of["cpu"], full[BARE]["cpu"]) for mode, of in full.items()}
     return f"""
 An echo of 64 bytes through uvicorn with uvloop on the loopback, by clients (picows) that send the
 next message when the echo of the one before has come: one of them, which waits most of the time
@@ -116,7 +116,8 @@ that the server can do. Its CPU is what the kernel says of all its threads. The 
 
 With uvicorn's default implementation at its limit, metrics, logs and the probe take
 {cpu[NO_SDK]:.2f} of the bare application's CPU, the default settings with an SDK
-{cpu[DEFAULT]:.2f}, OpenTelemetry's middleware {cpu[PEER]:.2f}.
+{cpu[DEFAULT]:.2f}, OpenTelemetry's middleware {cpu[PEER]:.2f}, and the wrapper that only passes
+messages through {cpu[FLOOR]:.2f}.
 """
 
 
