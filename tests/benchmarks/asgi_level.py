@@ -2,173 +2,137 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
+import contextlib
 import statistics
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from time import perf_counter
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final
 
-from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
-from prometheus_client import CollectorRegistry, Counter
+from tests.benchmarks.cases import CASES, OURS, OURS_ALL, PEER_ALL, Case
+from tests.benchmarks.results import Effort, Json, rounded
+from tests.benchmarks.served import FLOOR
+from tests.benchmarks.steps import STEPS
+from tests.benchmarks.workers import Worker, WorkerError
 
-from asgi_ws_observe import Settings, WebSocketObserveMiddleware
-from tests.support import ACCEPT, disconnect, scope, text
+__all__ = ["GROWING", "connections", "messages", "profile", "sizes"]
 
-__all__ = ["BARE", "CASES", "PASS_THROUGH", "PEER", "PEER_SAMPLED", "Measured", "measure"]
-
-BARE: Final = "bare application"
-PASS_THROUGH: Final = "pass-through wrapper"
-OURS: Final = "asgi_ws_observe: metrics and logs"
-OURS_SAMPLED: Final = "asgi_ws_observe: all messages traced, sampled"
-OURS_CAPPED: Final = "asgi_ws_observe: messages traced as by default, a flood"
-OURS_UNSAMPLED: Final = "asgi_ws_observe: all messages traced, sampled out"
-TUTORIAL: Final = "the tutorial's Counter.labels().inc() in and out"
-PEER_SAMPLED: Final = "opentelemetry-instrumentation-asgi, sampled"
-PEER_UNSAMPLED: Final = "opentelemetry-instrumentation-asgi, sampled out"
-PEER: Final = "opentelemetry-instrumentation-asgi, no message spans"
-
-
-async def echo(scope: Any, receive: Any, send: Any) -> None:
-    """Echo until the client leaves."""
-    await receive()
-    await send(ACCEPT)
-    while True:
-        message = await receive()
-        if message["type"] != "websocket.receive":
-            return
-        await send({"type": "websocket.send", "text": message["text"]})
-
-
-def pass_through(app: Any) -> Any:
-    """Wrap receive and send and do nothing: what every middleware pays at least."""
-
-    async def wrapped(scope: Any, receive: Any, send: Any) -> None:
-        async def inner_receive() -> Any:
-            return await receive()
-
-        async def inner_send(message: Any) -> None:
-            await send(message)
-
-        await app(scope, inner_receive, inner_send)
-
-    return wrapped
-
-
-def tutorial(app: Any) -> Any:
-    """Count messages as tutorials show it."""
-    counter = Counter("messages", "", ["direction"], registry=CollectorRegistry())
-
-    async def wrapped(scope: Any, receive: Any, send: Any) -> None:
-        async def inner_receive() -> Any:
-            message = await receive()
-            counter.labels("in").inc()
-            return message
-
-        async def inner_send(message: Any) -> None:
-            counter.labels("out").inc()
-            await send(message)
-
-        await app(scope, inner_receive, inner_send)
-
-    return wrapped
-
-
-def ours(provider: TracerProvider | None = None, message_spans: str = "all") -> Any:
-    """Return the echo with this library."""
-    return WebSocketObserveMiddleware(
-        echo,
-        registry=CollectorRegistry(),
-        settings=Settings(message_spans=message_spans, log_handler="off"),
-        tracer_provider=provider,
-    )
-
-
-def peer(**arguments: Any) -> Any:
-    """Return the echo with OpenTelemetry's own middleware."""
-    return OpenTelemetryMiddleware(echo, **arguments)
-
-
-#: Name -> makes the application.
-CASES: Final[dict[str, Callable[[], Any]]] = {
-    BARE: lambda: echo,
-    PASS_THROUGH: lambda: pass_through(echo),
-    OURS: ours,
-    TUTORIAL: lambda: tutorial(echo),
-    PEER: lambda: peer(tracer_provider=TracerProvider(), exclude_spans=["receive", "send"]),
-    OURS_UNSAMPLED: lambda: ours(TracerProvider(sampler=ALWAYS_OFF)),
-    PEER_UNSAMPLED: lambda: peer(tracer_provider=TracerProvider(sampler=ALWAYS_OFF)),
-    OURS_CAPPED: lambda: ours(TracerProvider(), "capped"),
-    OURS_SAMPLED: lambda: ours(TracerProvider()),
-    PEER_SAMPLED: lambda: peer(tracer_provider=TracerProvider()),
+#: What is measured against the size of messages: the case, and what the messages are.
+GROWING: Final = {
+    "metrics and logs, ASCII text": (OURS, "text"),
+    "metrics and logs, bytes": (OURS, "bytes"),
+    "metrics and logs, other text": (OURS, "other text"),
+    "all messages traced, JSON": (OURS_ALL, "json"),
+    "opentelemetry-instrumentation-asgi, JSON": (PEER_ALL, "json"),
 }
 
-
-@dataclass
-class Measured:
-    """What one case took.
-
-    Attributes:
-        rounds: Nanoseconds an echo above the bare application of the same round.
-    """
-
-    rounds: list[float] = field(default_factory=list)
-
-    @property
-    def median(self) -> float:
-        """The median, nanoseconds."""
-        return statistics.median(self.rounds)
-
-    @property
-    def spread(self) -> tuple[float, float]:
-        """The first and the third quartile, nanoseconds."""
-        first, _, third = statistics.quantiles(self.rounds, n=4)
-        return first, third
+Progress = Callable[[str], None]
 
 
-def one_round(app: Any, messages: int, payload: str) -> float:
-    """Return the nanoseconds of one echo, over one connection with so many messages."""
-    event = text(payload)
-    left = messages
-
-    async def receive() -> Any:
-        nonlocal left
-        left -= 1
-        return event if left >= 0 else disconnect()
-
-    async def send(message: Any) -> None:
-        pass
-
-    async def main() -> float:
-        nonlocal left
-        left = messages + 1  # the first is taken for websocket.connect
-        started = perf_counter()
-        await app(scope(), receive, send)
-        return (perf_counter() - started) * 1e9 / messages
-
-    gc.collect()
-    return asyncio.run(main())
+def messages(effort: Effort, progress: Progress) -> Json:
+    """Return what an echo takes in every case."""
+    return _compare(CASES, effort, progress)
 
 
-def measure(rounds: int, messages: int, payload: str) -> Iterator[dict[str, Measured]]:
-    """Yield the results after each round; every round runs every case once, in turn.
+def profile(effort: Effort, progress: Progress) -> Json:
+    """Return what the steps of an echo take."""
+    return _compare(STEPS, effort, progress)
 
-    Args:
-        rounds: How many rounds.
-        messages: Echoes of one case in one round.
-        payload: The text that is echoed.
-    """
-    apps = {name: make() for name, make in CASES.items()}
-    results = {name: Measured() for name in CASES}
-    for app in apps.values():
-        one_round(app, messages // 10, payload)
-    for number in range(rounds):
-        # Forwards and backwards, so that none always follows the same other.
-        order = list(apps) if number % 2 == 0 else list(reversed(apps))
-        taken = {name: one_round(apps[name], messages, payload) for name in order}
-        for name, nanoseconds in taken.items():
-            results[name].rounds.append(nanoseconds - taken[BARE])
-        yield results
+
+def sizes(effort: Effort, progress: Progress) -> Json:
+    """Return what an echo takes by the size of its message."""
+    found: dict[str, list[list[float]]] = {name: [] for name in GROWING}
+    with _workers({case: CASES[case] for case, _ in GROWING.values()}, Effort()) as (workers, _):
+        for number in range(_few(effort)):
+            for name, (case, kind) in GROWING.items():
+                found[name].append(
+                    [
+                        _above(workers[case].ask(**_command(effort, kind, size)))["app"]
+                        for size in effort.sizes
+                    ]
+                )
+            progress(f"round {number + 1} of {_few(effort)}")
+    rows = [{"name": name, "above": _by_column(rounds)} for name, rounds in found.items()]
+    return {"columns": list(effort.sizes), "rows": rows}
+
+
+def connections(effort: Effort, progress: Progress) -> Json:
+    """Return what an echo takes by the number of connections that take turns."""
+    found: dict[str, list[list[float]]] = {FLOOR: [], OURS: []}
+    bare: list[list[float]] = []
+    with _workers({OURS: CASES[OURS]}, Effort()) as (workers, _):
+        for number in range(_few(effort)):
+            taken = [
+                workers[OURS].ask(**_command(effort, "text", 64, each)) for each in effort.counts
+            ]
+            bare.append([each["bare"] for each in taken])
+            above = [_above(each) for each in taken]
+            found[FLOOR].append([each["wrapped"] for each in above])
+            found[OURS].append([each["app"] for each in above])
+            progress(f"round {number + 1} of {_few(effort)}")
+    rows = [{"name": name, "above": _by_column(rounds)} for name, rounds in found.items()]
+    return {"columns": list(effort.counts), "rows": rows, "bare": _by_column(bare)}
+
+
+def _compare(cases: Mapping[str, Case], effort: Effort, progress: Progress) -> Json:
+    """Return what an echo takes above the bare application, round by round."""
+    found: dict[str, list[Json]] = {}
+    with _workers(cases, effort) as (workers, hello):
+        for number in range(effort.rounds):
+            # Forwards and backwards, so that none always follows the same other.
+            for name in list(workers) if number % 2 == 0 else reversed(workers):
+                taken = workers[name].ask(**_command(effort, "text", 64))
+                found.setdefault(name, []).append(taken)
+            progress(f"round {number + 1} of {effort.rounds}")
+    above = {name: [_above(taken) for taken in found[name]] for name in workers}
+    rows = [
+        {
+            "name": name,
+            "spans": hello[name]["spans"],
+            "above": rounded(each["app"] for each in above[name]),
+        }
+        for name in workers
+    ]
+    # Of all processes: how fast the same code is differs from one to the next.
+    rounds = zip(*above.values(), strict=True)
+    floor = rounded(statistics.median(each["wrapped"] for each in turn) for turn in rounds)
+    absent = {name: said["absent"] for name, said in hello.items() if "absent" in said}
+    return {"floor": floor, "rows": rows, "absent": absent}
+
+
+@contextlib.contextmanager
+def _workers(
+    cases: Mapping[str, Case], effort: Effort
+) -> Iterator[tuple[dict[str, Worker], dict[str, Json]]]:
+    """Start a process for each case; yield those that run, and what all of them said at first."""
+    started = {
+        name: Worker("tests.benchmarks.echoing", name) for name in cases if effort.match in name
+    }
+    hello: dict[str, Json] = {}
+    try:
+        for name, worker in started.items():
+            try:
+                hello[name] = worker.answer()
+            except WorkerError as error:
+                hello[name] = {"absent": str(error)}
+        yield {name: each for name, each in started.items() if "spans" in hello[name]}, hello
+    finally:
+        for worker in started.values():
+            worker.close()
+
+
+def _few(effort: Effort) -> int:
+    """Return how many rounds are enough where each has many turns."""
+    return max(1, effort.rounds // 3)
+
+
+def _command(effort: Effort, kind: str, size: int, connections: int = 0) -> Json:
+    return {"kind": kind, "size": size, "connections": connections, "seconds": effort.seconds}
+
+
+def _above(taken: Json) -> dict[str, float]:
+    """Return what is above the bare application."""
+    return {name: taken[name] - taken["bare"] for name in ("wrapped", "app")}
+
+
+def _by_column(rounds: Iterable[list[float]]) -> list[list[float]]:
+    """Return the values of the rounds by column."""
+    return [rounded(column) for column in zip(*rounds, strict=True)]

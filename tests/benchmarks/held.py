@@ -5,31 +5,37 @@ from __future__ import annotations
 import asyncio
 import gc
 import tracemalloc
+from collections.abc import Callable
 from typing import Any, Final
 
 from opentelemetry.sdk.trace import Span, TracerProvider
 from prometheus_client import CollectorRegistry
 
 from asgi_ws_observe import Settings, WebSocketObserveMiddleware
+from tests.benchmarks.results import Effort, Json
 from tests.support import ACCEPT, CONNECT, scope, text, until
 
-__all__ = ["SHAPES", "held"]
+__all__ = ["SHAPES", "spans"]
 
 #: `Settings.connection_span`.
 SHAPES: Final = ("nested", "linked", "off")
 
 
-def held(connections: int, shape: str) -> tuple[float, int]:
-    """Return the bytes of one connection that has had a message, and how many spans live.
-
-    Args:
-        connections: How many are open at the same time.
-        shape: `Settings.connection_span`.
-    """
-    return asyncio.run(_held(connections, shape))
+def spans(effort: Effort, progress: Callable[[str], None]) -> Json:
+    """Return what an open connection holds by `Settings.connection_span`, above `off`: bytes."""
+    found = {}
+    for shape in SHAPES:
+        found[shape] = asyncio.run(_held(effort.scraped, shape))
+        progress(shape)
+    return {
+        "connections": effort.scraped,
+        "bytes": {shape: round(size - found["off"][0]) for shape, (size, _) in found.items()},
+        "spans": {shape: live for shape, (_, live) in found.items()},
+    }
 
 
 async def _held(connections: int, shape: str) -> tuple[float, int]:
+    """Return the bytes of one connection that has had a message, and how many spans live."""
     waiting = 0
     leave = asyncio.Event()
 

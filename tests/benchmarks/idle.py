@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -16,11 +16,12 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry
 
 from asgi_ws_observe import Settings, WebSocketObserveMiddleware, timers
-from tests.benchmarks.server_level import bare
+from tests.benchmarks.results import Effort, Json
+from tests.benchmarks.served import Application
 from tests.servers.harness import serving
 from tests.support import total, wait_until
 
-__all__ = ["Held", "idle"]
+__all__ = ["look"]
 
 _CLIENTS: Final = """
 import sys
@@ -36,7 +37,7 @@ sys.stdin.read()
 
 
 @dataclass
-class Held:
+class _Held:
     """How long single callbacks of the periodic work took.
 
     Attributes:
@@ -50,17 +51,9 @@ class Held:
     cpu: list[float] = field(default_factory=list)
     collector: list[float] = field(default_factory=list)
 
-    def line(self) -> str:
-        """Return the figures as a sentence."""
-        return (
-            f"{len(self.wall)} callbacks, median {statistics.median(self.wall) * 1e3:.2f} ms, "
-            f"longest {max(self.wall) * 1e3:.2f} ms; {max(self.cpu) * 1e3:.2f} ms of CPU without "
-            f"the garbage collector, whose longest was {max(self.collector) * 1e3:.2f} ms"
-        )
-
 
 @contextmanager
-def _measured(held: Held) -> Iterator[None]:
+def _measured(held: _Held) -> Iterator[None]:
     original = timers.Timer._call
     collecting = began = 0.0
 
@@ -87,15 +80,29 @@ def _measured(held: Held) -> Iterator[None]:
         timers.Timer._call = original  # type: ignore[method-assign]
 
 
-def idle(connections: int, seconds: float, loop: str = "uvloop") -> Held:
+def look(effort: Effort, progress: Callable[[str], None]) -> Json:
+    """Return how long callbacks of the periodic work took, milliseconds."""
+    held = _idle(effort.scraped, effort.watched)
+    progress(f"{len(held.wall)} callbacks were measured")
+    return {
+        "connections": effort.scraped,
+        "callbacks": len(held.wall),
+        "median": round(statistics.median(held.wall) * 1e3, 3),
+        "longest": round(max(held.wall) * 1e3, 3),
+        "cpu": round(max(held.cpu) * 1e3, 3),
+        "collector": round(max(held.collector) * 1e3, 3),
+    }
+
+
+def _idle(connections: int, seconds: float) -> _Held:
     """Return how long callbacks took while so many connections were idle for so long."""
-    held = Held()
+    held = _Held()
     registry = CollectorRegistry()
     settings = Settings(
         log_handler="off", connection_span="off", look_interval=2.0, heartbeat_interval=5.0
     )
-    app = WebSocketObserveMiddleware(bare, settings=settings, registry=registry)
-    with serving(app, "websockets-sansio", loop=loop, ws_ping_interval=None) as address:
+    app = WebSocketObserveMiddleware(Application(), settings=settings, registry=registry)
+    with serving(app, "websockets-sansio", loop="uvloop", ws_ping_interval=None) as address:
         with subprocess.Popen(
             [sys.executable, "-c", _CLIENTS, address, str(connections)],
             stdin=subprocess.PIPE,

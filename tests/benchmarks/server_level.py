@@ -1,144 +1,63 @@
-"""What observation costs a real server: CPU an echo, and bytes a connection."""
+"""What observation costs a real server: CPU an echo, echoes a second, latency."""
 
 from __future__ import annotations
 
-import gc
-import os
-import statistics
-import subprocess
-import sys
-import tracemalloc
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any, Final
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from typing import Final
 
-from prometheus_client import CollectorRegistry
+from tests.benchmarks.machines import Machine, running
+from tests.benchmarks.results import Effort, Json, rounded
+from tests.benchmarks.served import MODES
+from tests.benchmarks.workers import Worker
+from tests.servers.harness import IMPLEMENTATIONS
 
-from asgi_ws_observe import Settings, WebSocketObserveMiddleware
-from tests.benchmarks.asgi_level import echo
-from tests.servers.harness import serving
-from tests.servers.processes import _answers as answers
-from tests.servers.processes import free_port
-from tests.servers.raw import TEXT, RawClient, frame
-from tests.support import wait_until
+__all__ = ["LOADS", "server"]
 
-__all__ = ["MODES", "application", "connection_bytes", "echo_cpu", "ratio"]
-
-#: What is compared: no observation, what ASGI tells, and with the probe of the server.
-MODES: Final = ("bare", "without probe", "full probe")
-
-_TICK: Final = os.sysconf("SC_CLK_TCK")
-_SERVE: Final = """
-import sys, uvicorn
-from tests.benchmarks.server_level import application
-mode, implementation, loop, port = sys.argv[1:]
-uvicorn.run(application(mode), ws=implementation, loop=loop, port=int(port), log_config=None,
-            ws_per_message_deflate=False)
-"""
+#: Connections that echo at the same time: waiting for each other, and as much as the server can.
+LOADS: Final = (1, 50)
 
 
-async def bare(scope: Any, receive: Any, send: Any) -> None:
-    """Echo, and take part in the lifespan."""
-    if scope["type"] == "websocket":
-        await echo(scope, receive, send)
-        return
-    while (message := await receive())["type"] == "lifespan.startup":
-        await send({"type": "lifespan.startup.complete"})
-    await send({"type": message["type"] + ".complete"})
+def server(effort: Effort, progress: Callable[[str], None]) -> Json:
+    """Return what an echo takes on each of uvicorn's implementations, with uvloop."""
+    return {each: _implementation(each, effort, progress) for each in IMPLEMENTATIONS}
 
 
-def application(mode: str) -> Any:
-    """Return the echo in one of the `MODES`."""
-    if mode == "bare":
-        return bare
-    settings = Settings(
-        log_handler="off",
-        connection_span="off",
-        probe="auto" if mode == "full probe" else "off",
-        heartbeat_interval=20.0,
-    )
-    return WebSocketObserveMiddleware(bare, settings=settings, registry=CollectorRegistry())
-
-
-@contextmanager
-def _running(mode: str, implementation: str, loop: str) -> Iterator[tuple[int, str]]:
-    """Run a server in a process of its own; yield its process id and its address."""
-    port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-c", _SERVE, mode, implementation, loop, str(port)]
-    )
-    try:
-        wait_until(lambda: process.poll() is not None or answers(port), 30)
-        yield process.pid, f"127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def _cpu(pid: int) -> float:
-    """Return the CPU time of a process, seconds."""
-    with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123
-        fields = file.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICK
-
-
-def _echoes(address: str, number: int) -> None:
-    client = RawClient(address, "/")
-    client.read_until(b"\r\n\r\n")
-    message = frame(TEXT, b"x" * 64)
-    for _ in range(number):
-        client.send(message)
-        left = 66
-        while left:
-            left -= len(client._socket.recv(left))
-    client.close()
-
-
-def echo_cpu(
-    implementation: str, loop: str, rounds: int, messages: int
-) -> Iterator[dict[str, list[float]]]:
-    """Yield after each round the server's CPU time an echo, microseconds, by mode."""
-    results: dict[str, list[float]] = {mode: [] for mode in MODES}
+def _implementation(name: str, effort: Effort, progress: Callable[[str], None]) -> Json:
+    found: dict[str, dict[str, list[Json]]] = {}
     with ExitStack() as stack:
-        servers = {
-            mode: stack.enter_context(_running(mode, implementation, loop)) for mode in MODES
-        }
-        for _, address in servers.values():
-            _echoes(address, 2000)
-        for _ in range(rounds):
-            for mode, (pid, address) in servers.items():
-                before = _cpu(pid)
-                _echoes(address, messages)
-                results[mode].append((_cpu(pid) - before) / messages * 1e6)
-            yield results
+        clients = stack.enter_context(closing(Worker("tests.benchmarks.clients")))
+        machines = {mode: stack.enter_context(running(mode, name)) for mode in MODES}
+        for connections in LOADS:
+            for machine in machines.values():
+                _turn(clients, machine, connections, effort.turn / 2)
+            for number in range(effort.rounds):
+                for mode in list(machines) if number % 2 == 0 else reversed(machines):
+                    taken = _turn(clients, machines[mode], connections, effort.turn)
+                    of_mode = found.setdefault(str(connections), {})
+                    of_mode.setdefault(mode, []).append(taken)
+                progress(f"{name}, {connections}: round {number + 1} of {effort.rounds}")
+    return {
+        connections: {mode: _columns(modes[mode]) for mode in MODES}
+        for connections, modes in found.items()
+    }
 
 
-def ratio(results: dict[str, list[float]], mode: str) -> float:
-    """Return the median over the rounds of a mode's cost through the bare one's."""
-    pairs = zip(results[mode], results["bare"], strict=True)
-    return statistics.median(cost / floor for cost, floor in pairs)
+def _turn(clients: Worker, machine: Machine, connections: int, seconds: float) -> Json:
+    """Return what an echo took the server, and what the client saw."""
+    before = machine.cpu()
+    command: Json = {"address": machine.address, "connections": connections, "seconds": seconds}
+    answer = clients.ask(do="echo", size=64, **command)
+    number = answer["echoes"]
+    return {
+        "cpu": (machine.cpu() - before) / number * 1e6,
+        "rate": number / answer["seconds"],
+        "p50": answer["p50"] * 1e6,
+        "p99": answer["p99"] * 1e6,
+    }
 
 
-def connection_bytes(mode: str, loop: str, connections: int = 300) -> float:
-    """Return the memory of one open connection, server and client together, bytes."""
-    with serving(
-        application(mode), "websockets-sansio", loop=loop, ws_ping_interval=None
-    ) as address:
-
-        def opened(number: int) -> list[RawClient]:
-            clients = [RawClient(address, "/") for _ in range(number)]
-            for client in clients:
-                client.read_until(b"\r\n\r\n")
-            return clients
-
-        kept = opened(50)
-        gc.collect()
-        tracemalloc.start()
-        before = tracemalloc.get_traced_memory()[0]
-        kept += opened(connections)
-        gc.collect()
-        used = tracemalloc.get_traced_memory()[0] - before
-        tracemalloc.stop()
-        for client in kept:
-            client.close()
-    return used / connections
+def _columns(rounds: list[Json]) -> Json:
+    """Return the rounds by figure: microseconds, and echoes a second."""
+    digits = {"cpu": 2, "rate": 0, "p50": 1, "p99": 1}
+    return {key: rounded((each[key] for each in rounds), digits[key]) for key in digits}

@@ -186,7 +186,7 @@ def started(
             start_new_session=True,
         )
     try:
-        wait_until(lambda: process.poll() is not None or _answers(port), 60)
+        wait_until(lambda: process.poll() is not None or answers(port), 60)
         assert process.poll() is None, log.read_text()
         yield process
     finally:
@@ -230,7 +230,8 @@ def absent(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
+    """Return whether somebody listens on a port."""
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
         return True
     return False
