@@ -132,7 +132,7 @@ def load() -> Json:
 
 def save(parts: Json) -> None:
     """Keep what was measured."""
-    text = json.dumps(parts, indent=1, sort_keys=True, ensure_ascii=False)
+    text = json.dumps(parts, indent=1, ensure_ascii=False)
     # Lists of numbers on one line each, so that a diff shows what changed.
     flat = re.sub(r"\[[\d\s.,e+-]+\]", lambda found: re.sub(r"\s+", " ", found.group()), text)
     RESULTS.write_text(flat + "\n", encoding="utf-8")
