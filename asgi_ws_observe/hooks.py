@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     from .connection import Connection
     from .store import Store
 
-__all__ = ["EVENTS", "ConnectionHook", "Hooks", "MessageListener", "OwnErrors", "SendListener"]
+__all__ = [
+    "EVENTS",
+    "ConnectionHook",
+    "Gate",
+    "Hooks",
+    "MessageListener",
+    "OwnErrors",
+    "SendListener",
+]
 
 _logger = logging.getLogger("asgi_ws_observe")
 
@@ -91,11 +99,27 @@ class ConnectionHook:
         """Act once, last of all, when the connection is over and the application has returned."""
 
 
+class Gate(Protocol):
+    """What keeps messages from a listener, set as `Connection.gate`.
+
+    Attributes:
+        opens_at: A message that is received before, of `time.perf_counter()`, becomes
+            `Connection.skipped`, and the listener hears of it only if it was slow or failed.
+    """
+
+    opens_at: float
+
+
 class MessageListener(Protocol):
     """What follows the messages of one connection, set as `Connection.listener`.
 
     A hook's per-message methods are called for every connection; a listener only where one is set.
+
+    Attributes:
+        slow: A skipped message that took less, seconds, was not slow.
     """
+
+    slow: float
 
     def received(self, message: Any, size: int) -> None:
         """Act before the application gets a message."""

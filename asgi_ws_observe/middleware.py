@@ -218,7 +218,11 @@ class _Channel(Connection):
             if duration > self.slowest:
                 self.slowest = duration
             if self._followed:
-                self._tell_handled(duration, now)
+                listener = self._listener
+                if self.skipped is not None and listener and duration < listener.slow:
+                    self.skipped = None
+                else:
+                    self._tell_handled(duration, now)
         try:
             message = await self._receive()
         except BaseException:
@@ -242,7 +246,10 @@ class _Channel(Connection):
                 self.received_at = now
                 self._handling = True
                 if self._followed:
-                    self._tell_received(message, size)
+                    if self._gate is not None and now < self._gate.opens_at:
+                        self.skipped = message
+                    else:
+                        self._tell_received(message, size)
                 return message
         except Exception:  # noqa: BLE001, S110
             pass

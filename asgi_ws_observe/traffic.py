@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 
-from .hooks import Hooks, MessageListener, SendListener
+from .hooks import Gate, Hooks, MessageListener, SendListener
 from .observation import Observation
 from .states import State
 from .store import DURATION_BOUNDS, MOST_PENDING, RouteNumbers
@@ -56,10 +56,11 @@ class Traffic:
             `time.perf_counter()`; 0.0 where none waits.
         message: The message that is, or was last, handled.
         last_taken: The last one that the application asked for, by `message`.
+        skipped: The ASGI message that is handled, where the listener was not told of it.
     """
 
     __slots__ = (
-        *("_also_sending", "_exemplar_at", "_exemplar_bucket", "_handler_times"),
+        *("_also_sending", "_exemplar_at", "_exemplar_bucket", "_gate", "_handler_times"),
         *(
             "_followed",
             "_handling",
@@ -72,7 +73,7 @@ class Traffic:
         ),
         *("_send_listener", "_send_times", "_sizes_in", "_sizes_out"),
         *("bytes_in", "bytes_out", "last_taken", "messages_in", "messages_out"),
-        *("received_at", "sending_since", "slowest", "state"),
+        *("received_at", "sending_since", "skipped", "slowest", "state"),
     )
 
     def __init__(self, observation: Observation | None) -> None:
@@ -81,6 +82,8 @@ class Traffic:
         self.received_at = self.sending_since = self.slowest = 0.0
         # When other calls began that wait as well.
         self._also_sending: list[float] | None = None
+        self.skipped: MutableMapping[str, Any] | None = None
+        self._gate: Gate | None = None
         self._listener: MessageListener | None = None
         self._send_listener: SendListener | None = None
         self._exemplar_at = 0.0
@@ -108,7 +111,20 @@ class Traffic:
     @listener.setter
     def listener(self, listener: MessageListener | None) -> None:
         self._listener = listener
+        if listener is None:
+            self._gate = self.skipped = None
         self._follow()
+
+    @property
+    def gate(self) -> Gate | None:
+        """What keeps messages from the listener; set by the tracing reader."""
+        return self._gate
+
+    @gate.setter
+    def gate(self, gate: Gate | None) -> None:
+        # Who follows all messages has to be told of all.
+        everything = self._hooks.message_received or self._hooks.message_handled
+        self._gate = None if everything else gate
 
     @property
     def send_listener(self) -> SendListener | None:

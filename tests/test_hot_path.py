@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from time import perf_counter
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -195,3 +197,119 @@ def test_many_messages_do_not_pile_up(direction: str, hooks: tuple[ConnectionHoo
     number = 3 * MOST_PENDING
     assert (number, float(number)) == (sum(found[direction][0]), found[direction][1])
     assert MOST_PENDING - 1 <= max(pending) <= MOST_PENDING
+
+
+class Gated(_Channel):
+    """A connection whose listener hears of what the gate lets through."""
+
+    __slots__ = ()
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.listener, self.gate = listener, gate
+
+
+class Heard:
+    """A listener that keeps what it was told."""
+
+    slow = 0.0
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def received(self, message: Any, size: int) -> None:
+        """Keep."""
+        self.told.append(("received", message, size))
+
+    def handled(self, duration: float, exemplar: bool) -> None:
+        """Keep, with what was skipped, and let go of it."""
+        connection = current_connection()
+        self.told.append(("handled", connection.skipped))
+        connection.skipped = None
+
+    def interrupted(self) -> None:
+        """Pass."""
+
+
+listener, gate = Heard(), SimpleNamespace(opens_at=0.0)
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> Heard:
+    """Return the listener of every connection that is made; the gate is closed, all is slow."""
+    monkeypatch.setattr("asgi_ws_observe.middleware._Channel", Gated)
+    listener.told, listener.slow, gate.opens_at = [], 0.0, math.inf
+    return listener
+
+
+MESSAGES = [{"type": "websocket.receive", "text": each} for each in ("a", "bc")]
+SCRIPT = [("in", message) for message in MESSAGES]
+
+
+@pytest.mark.parametrize(
+    ("opens_at", "slow", "expected"),
+    [
+        (math.inf, math.inf, []),
+        (math.inf, 0.0, [("handled", each) for each in MESSAGES]),
+        (
+            -math.inf,
+            math.inf,
+            [
+                told
+                for each in MESSAGES
+                for told in (("received", each, len(each["text"])), ("handled", None))
+            ],
+        ),
+    ],
+)
+def test_closed_gate_keeps_messages_from_the_listener(
+    heard: Heard, opens_at: float, slow: float, expected: list[Any]
+) -> None:
+    """Unless they were slow; all are counted."""
+    gate.opens_at, heard.slow = opens_at, slow
+
+    found = play(SCRIPT)
+
+    # Whatever was skipped last is looked at when the connection ends.
+    assert expected == [each for each in heard.told if each != ("handled", None) or expected]
+    assert 2 == found["handled"]
+
+
+def test_skipped_message_is_let_go_of(heard: Heard) -> None:
+    """It may be large, and nobody knows when the next one comes."""
+    heard.slow = math.inf
+    seen: list[Any] = []
+
+    class Look(dict[str, Any]):
+        """A message that tells what is skipped when it is sent."""
+
+        def __getitem__(self, name: str) -> Any:
+            seen.append(current_connection().skipped)
+            return super().__getitem__(name)
+
+    out = Look(type="websocket.send", text="x")
+    play([*SCRIPT[:1], ("out", out), ("in", CONNECT), ("out", out)])
+
+    assert MESSAGES[0] == seen[0]
+    assert None is seen[-1]
+
+
+def test_gate_is_of_no_use_where_a_hook_follows_all(heard: Heard) -> None:
+    """It must be told of each message, and the listener decides by itself."""
+    play(SCRIPT, Follows())
+
+    assert ["received", "handled"] * 2 == [each[0] for each in heard.told]
+
+
+def test_listener_that_goes_takes_the_gate_with_it() -> None:
+    """And what it has not heard of."""
+    connection = Connection(None, {}, 0.0)
+    connection._hooks = SimpleNamespace(  # type: ignore[assignment]
+        message_received=[], message_handled=[], message_sent=[]
+    )
+    connection.listener, connection.gate, connection.skipped = Heard(), gate, {}
+    before: list[Any] = [connection.gate, connection.skipped]
+    connection.listener = None
+    after: list[Any] = [connection.gate, connection.skipped]
+
+    assert ([gate, {}], [None, None]) == (before, after)

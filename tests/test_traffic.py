@@ -155,6 +155,8 @@ def test_exemplar_is_kept_for_the_bucket_of_a_sampled_message() -> None:
 class Listener:
     """Follow messages, and fail in one of the methods if told so."""
 
+    slow = 0.0
+
     def __init__(self, broken: str = "") -> None:
         self.calls: list[Any] = []
         self.context: Any = None

@@ -43,7 +43,7 @@ _MAX_ERROR: Final = 1024
 _MAX_STACK: Final = 16384
 _CONSUMER: Final = SpanKind.CONSUMER
 # What an object may begin with, white space included: as text, and as bytes.
-_STARTS: Final = (tuple("{ \t\r\n"), (b"{", b" ", b"\t", b"\r", b"\n"))
+_STARTS: Final = (frozenset("{ \t\r\n"), (b"{", b" ", b"\t", b"\r", b"\n"))
 #: Distinct values of ``ws.message.type``, ``other`` not counted.
 MAX_MESSAGE_TYPES: Final = 50
 
@@ -106,6 +106,7 @@ class MessageSpans(Place):
     """The listener that makes the spans of one connection's messages.
 
     Attributes:
+        bucket: When a span may be made from the start.
         made: How many it has made.
         error: The exception that left the application while it worked on a message.
         renew: Whether the connection's span has been followed by another one, which the handler
@@ -113,8 +114,9 @@ class MessageSpans(Place):
     """
 
     __slots__ = (
-        *("_base", "_bucket", "_connection", "_detail", "_kind", "_links", "_message", "_parent"),
-        *("_reads_context", "_span", "_start", "_trace", "_trust", "error", "made", "renew"),
+        *("_base", "_connection", "_detail", "_found_after", "_kind", "_links"),
+        *("_parent", "_reads_context", "_span", "_start", "_trace", "_trust", "error", "made"),
+        *("bucket", "renew", "slow"),
     )
 
     def __init__(
@@ -123,17 +125,19 @@ class MessageSpans(Place):
         super().__init__()
         self._connection = connection
         self._detail = detail
-        self._bucket = detail.bucket_of(connection)
+        self.bucket = detail.bucket_of(connection)
         self._trace = upgrade
         self._trust = trust.client
         self._reads_context = trust.client != "never"
         self._span: Span | None = None
-        self._message: MutableMapping[str, Any] | None = None
+        # The number of the message after which `Place` found what it keeps.
+        self._found_after = -1
         self._kind: str | None = None
         self._base: Context | None = None
         self._parent: Context
         self._links: tuple[Link, ...] | None
         self._start: Callable[..., Span]
+        self.slow = detail.slow
         self.made = 0
         self.error: BaseException | None = None
         self.renew = False
@@ -142,15 +146,17 @@ class MessageSpans(Place):
         """Start the message's span and make it current for the handler, if one is due."""
         if self.renew:
             self._renew()
-        bucket = self._bucket
+        connection, bucket = self._connection, self.bucket
         if bucket is not ALWAYS:
-            now = self._connection.received_at
+            now = connection.received_at
             if now < bucket.opens_at:
                 # Kept for the case that it turns out to be slow, or fails.
-                self._message = message
-                self.interrupted()
+                connection.skipped = message
                 return
             bucket.take(now)
+        if self._found_after != connection.messages_in - 1:
+            # Of a message before others that were skipped.
+            self.interrupted()
         data, binary = message.get("text"), False
         if data is None:
             data, binary = message.get("bytes") or b"", True
@@ -184,12 +190,13 @@ class MessageSpans(Place):
         """End the message's span, or make that of one that was slow or failed."""
         span = self._span
         if span is None:
-            message, self._message = self._message, None
-            if message is None or (duration < self._detail.slow and self.error is None):
+            message, self._connection.skipped = self._connection.skipped, None
+            if message is None or (duration < self.slow and self.error is None):
                 return None
             span = self._make_late(message, duration)
             return _sampled(span) if exemplar else None
         self._span = None
+        self._found_after = self._connection.messages_in
         try:
             if self._kind is not None or self._connection.last_taken.type is not None:
                 self._detail.name(span, "ws.message", self._type())
@@ -280,6 +287,7 @@ class MessageSpans(Place):
     def _renew(self) -> None:
         """Put the connection's present span where an earlier one of its own is current."""
         self.renew = False
+        self._connection.gate = self.bucket
         self._base = None
         self.interrupted()
         base = base_of_current()

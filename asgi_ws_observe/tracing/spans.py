@@ -67,9 +67,9 @@ class ConnectionTracing(ConnectionHook):
         # is believed decides for itself.
         follows = state.span.is_recording() or self._linked or trust.client == "parent"
         if self._messages and follows:
-            connection.listener = state.messages = MessageSpans(
-                connection, self._detail, state, trust
-            )
+            messages = MessageSpans(connection, self._detail, state, trust)
+            connection.listener = state.messages = messages
+            connection.gate = messages.bucket
             if self._sends:
                 connection.send_listener = SendSpans(connection, self._detail, state)
         state.enter()

@@ -189,6 +189,7 @@ class ConnectionTrace:
         self._name()
         if self.messages is not None:
             self.messages.renew = True
+            self._connection.gate = None
 
     def _start(self, name: str, kind: SpanKind, since: int | None = None) -> Span:
         """Start a root span that is linked to the connection's."""

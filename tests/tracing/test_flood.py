@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from time import perf_counter
+from types import SimpleNamespace
 
+import pytest
 from prometheus_client import CollectorRegistry
 from starlette.types import Receive, Scope, Send
 
 from asgi_ws_observe import Settings, WebSocketObserveMiddleware
+from asgi_ws_observe.metrics.prometheus import numbers_of
 from tests.support import ACCEPT, CONNECT, Server, Spans, disconnect, scope, text
+from tests.tracing.test_spans import Tree, tree
 
 FLOOD = 100_000
 RATE = 100
@@ -59,3 +64,48 @@ async def test_flood_is_capped_and_its_slow_message_kept() -> None:
 async def _popped(server: Server) -> dict[str, object]:
     # From the end: the list is long.
     return server.events.pop() if len(server.events) > 1 else server.events[0]
+
+
+@pytest.mark.parametrize("how", ["plain", "wait_for"])
+async def test_message_after_untraced_ones_is_below_what_is_current_then(how: str) -> None:
+    """Not below what was current when the last traced one was over."""
+    spans, registry = Spans(), CollectorRegistry()
+    tracer = spans.provider.get_tracer("test")
+    bucket = SimpleNamespace(opens_at=-inf, take=lambda now: None)
+    numbers_of(registry).store.span_bucket = bucket
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        async def take() -> None:
+            await (receive() if how == "plain" else asyncio.wait_for(receive(), 10))
+
+        await receive()
+        await send(ACCEPT)
+        with tracer.start_as_current_span("first"):
+            await take()
+            bucket.opens_at = inf
+            await take()
+        await take()
+        bucket.opens_at = -inf
+        await take()
+        tracer.start_span("work").end()
+        await receive()
+
+    observed = WebSocketObserveMiddleware(
+        app,
+        settings=Settings(log_handler="off"),
+        registry=registry,
+        tracer_provider=spans.provider,
+    )
+    server = Server([CONNECT, *[text("a")] * 4, disconnect()])
+    await observed(scope(), server.receive, server.send)
+
+    message: Tree = ("ws.message CONSUMER", [])
+    assert [
+        (
+            "ws.upgrade SERVER",
+            [
+                ("first INTERNAL", [message]),
+                ("ws.message CONSUMER", [("work INTERNAL", [])]),
+            ],
+        )
+    ] == tree(spans.all())
