@@ -54,6 +54,8 @@ _MULTIPROC_TEXT: Final = (
     "in that worker and told apart by the label worker, and a MultiProcessCollector is asked once "
     "for all. Its files hold neither the metrics of asgi_ws_observe nor process_* nor exemplars."
 )
+#: A directory of the user's may hold other sockets too.
+_SOCKETS: Final = {f"{slot}.sock": slot for slot in range(MAX_WORKERS)}
 _LENGTH: Final = struct.Struct(">Q")
 _MOST_REQUEST: Final = 2**16
 
@@ -124,8 +126,8 @@ class Workers:
         wanted = None if names is None else sorted(names)
         request = {"registry": numbers.ordinal, "accept": accept, "names": wanted}
         line = orjson.dumps(request) + b"\n"
-        slots = sorted(int(path.stem) for path in self._directory.glob("*.sock"))
-        others = [slot for slot in slots if slot != self.slot]
+        found = {_SOCKETS.get(path.name) for path in self._directory.glob("*.sock")}
+        others = sorted(slot for slot in found if slot is not None and slot != self.slot)
         answers = await asyncio.gather(
             *(_answer_of(self._path(slot), line, within) for slot in others)
         )
