@@ -142,7 +142,9 @@ class Workers:
         # Wakes the thread that waits in accept().
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
-        self._path(self.slot).unlink(missing_ok=True)
+        # In the directory that was joined: one that came in its place is somebody else's.
+        with contextlib.suppress(OSError):
+            os.unlink(self._path(self.slot).name, dir_fd=self._held)
         if not self._named:
             _remove(self._directory, self._held)
         self.forget()
@@ -256,7 +258,7 @@ def _hold(directory: Path) -> int:
         held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
             found = os.fstat(held)
-            if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
+            if not _is_ours(found):
                 raise ObserveError(f"{directory} is not this user's alone (mode 0700)")
             fcntl.flock(held, fcntl.LOCK_SH)
             # Somebody may have removed it in between.
@@ -269,12 +271,16 @@ def _hold(directory: Path) -> int:
         os.close(held)
 
 
+def _is_ours(found: os.stat_result) -> bool:
+    return found.st_uid == os.geteuid() and not stat.S_IMODE(found.st_mode) & 0o077
+
+
 def _remove(directory: Path, held: int) -> None:
-    """Remove a directory that nobody else holds."""
+    """Remove a directory that nobody else holds, and no other that is in its place by now."""
     with contextlib.suppress(OSError):
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for path in directory.iterdir():
-            path.unlink()
+        for name in os.listdir(held):
+            os.unlink(name, dir_fd=held)
         directory.rmdir()
 
 
@@ -308,7 +314,8 @@ def _sweep(place: Path) -> None:
             with contextlib.suppress(OSError):
                 held = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
                 try:
-                    _remove(path, held)
+                    if _is_ours(os.fstat(held)):
+                        _remove(path, held)
                 finally:
                     os.close(held)
 
