@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from itertools import accumulate, count
@@ -148,6 +149,13 @@ class RegistryNumbers:
 _lock = threading.Lock()
 _ordinals = count()
 _numbers: WeakKeyDictionary[CollectorRegistry, RegistryNumbers] = WeakKeyDictionary()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows
+    # A thread that has it does not exist in the child, which would wait for it forever.
+    os.register_at_fork(
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+    )
 
 
 def numbers_of(registry: CollectorRegistry | None = None) -> RegistryNumbers:
