@@ -44,8 +44,9 @@ ANSWER_WITHIN: Final = 2.0
 
 #: In the directory for temporary files; the user's id and the supervisor follow.
 _PREFIX: Final = "asgi-ws-observe"
-#: Servers whose supervisors start their workers with `multiprocessing`.
-_SUPERVISORS: Final = frozenset({"uvicorn", "hypercorn", "granian"})
+#: What the supervisors of uvicorn, hypercorn and granian start with `multiprocessing`; whoever
+#: starts `uvicorn.run` so may have several applications.
+_STARTED: Final = ("uvicorn._subprocess.", "hypercorn.", "granian.")
 _UNANSWERED: Final = "siblings miss this worker's metrics"
 _ALONE: Final = "/metrics shows this worker only"
 _MULTIPROC: Final = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
@@ -289,8 +290,8 @@ def _supervisor() -> int | None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         target: Any = getattr(multiprocessing.current_process(), "_target", None)
-        server = str(getattr(target, "__module__", "")).partition(".")[0]
-        return parent.pid if server in _SUPERVISORS else None
+        module = str(getattr(target, "__module__", "")) + "."
+        return parent.pid if module.startswith(_STARTED) else None
     # gunicorn forks; whoever is forked by one of its workers has a parent process.
     return os.getppid() if "gunicorn.arbiter" in sys.modules else None
 
