@@ -147,7 +147,7 @@ class RegistryNumbers:
 
 
 _lock = threading.Lock()
-_ordinals = count()
+_ordinals = count(1)
 _numbers: WeakKeyDictionary[CollectorRegistry, RegistryNumbers] = WeakKeyDictionary()
 
 
@@ -174,7 +174,8 @@ def numbers_of(registry: CollectorRegistry | None = None) -> RegistryNumbers:
     with _lock:
         numbers = _numbers.get(registry)
         if numbers is None:
-            numbers = RegistryNumbers(next(_ordinals))
+            # The default one is the same in all siblings, whichever a process comes to first.
+            numbers = RegistryNumbers(0 if registry is REGISTRY else next(_ordinals))
             try:
                 registry.register(StoreCollector(numbers.store))
             except ValueError as error:
