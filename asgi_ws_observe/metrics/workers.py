@@ -75,6 +75,7 @@ class Workers:
     Raises:
         OSError: The directory cannot be used.
         ObserveError: It belongs to somebody else, or is full.
+        RuntimeError: There can be no more threads.
     """
 
     def __init__(self, directory: Path, *, named: bool, errors: OwnErrors) -> None:
@@ -92,10 +93,13 @@ class Workers:
             opened.callback(self._listener.close)
             self._listener.bind(str(self._path(self.slot)))
             self._listener.listen()
+            threading.Thread(
+                target=self._serve,
+                args=(self._listener,),
+                name="asgi-ws-observe-worker",
+                daemon=True,
+            ).start()
             opened.pop_all()
-        threading.Thread(
-            target=self._serve, args=(self._listener,), name="asgi-ws-observe-worker", daemon=True
-        ).start()
 
     @property
     def shared(self) -> bool:
@@ -362,7 +366,7 @@ def _join(setting: str, errors: OwnErrors) -> Workers | None:
         if not named:
             _sweep(place)
         workers = Workers(place, named=named, errors=errors)
-    except (OSError, ObserveError) as error:
+    except (OSError, ObserveError, RuntimeError) as error:
         errors.report("workers", error, str(place), _ALONE)
         return None
     workers.label()
