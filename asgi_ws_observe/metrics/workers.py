@@ -379,6 +379,7 @@ def leave() -> None:
         workers, _process.workers, _process.decided = _process.workers, None, False
         if workers is not None:
             workers.leave()
+            _unlabel()
 
 
 def _forget() -> None:
@@ -387,8 +388,12 @@ def _forget() -> None:
     _process.__init__()  # type: ignore[misc]
     if workers is not None:
         workers.forget()
-        for numbers in all_numbers():
-            numbers.store.worker = None
+        _unlabel()
+
+
+def _unlabel() -> None:
+    for numbers in all_numbers():
+        numbers.store.worker = None
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows
