@@ -215,9 +215,12 @@ class Workers:
         connection.sendall(_LENGTH.pack(len(body)) + body)
 
 
-def families_in(answer: bytes) -> list[Family]:
-    """Return the families of a sibling's answer."""
-    return [Family(*family) for family in orjson.loads(answer)]
+def families_in(answer: bytes | None) -> list[Family] | None:
+    """Return the families of a sibling's answer, `None` where it gave none that can be read."""
+    try:
+        return None if answer is None else [Family(*family) for family in orjson.loads(answer)]
+    except (ValueError, TypeError):  # of another version, in a directory that the user named
+        return None
 
 
 async def _answer_of(path: Path, line: bytes, within: float) -> bytes | None:
