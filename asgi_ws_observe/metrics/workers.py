@@ -13,6 +13,7 @@ import contextlib
 import logging
 import multiprocessing
 import os
+import re
 import socket
 import stat
 import struct
@@ -58,6 +59,7 @@ _MULTIPROC_TEXT: Final = (
 #: A directory of the user's may hold other sockets too.
 _SOCKETS: Final = {f"{slot}.sock": slot for slot in range(MAX_WORKERS)}
 _LENGTH: Final = struct.Struct(">Q")
+_DIGITS: Final = re.compile(r"\d+")
 _MOST_REQUEST: Final = 2**16
 
 
@@ -66,7 +68,8 @@ class Workers:
 
     Args:
         directory: Where they meet.
-        named: Whether the user named it, so that siblings are expected.
+        supervisor: The process that starts the siblings; `None` where the user named the
+            directory, so that siblings are expected.
         errors: Where failures go.
 
     Attributes:
@@ -78,9 +81,9 @@ class Workers:
         RuntimeError: There can be no more threads.
     """
 
-    def __init__(self, directory: Path, *, named: bool, errors: OwnErrors) -> None:
+    def __init__(self, directory: Path, *, supervisor: int | None, errors: OwnErrors) -> None:
         self._directory = directory
-        self._named = named
+        self._supervisor = supervisor
         self._errors = errors
         self._shared = False
         with contextlib.ExitStack() as opened:
@@ -103,9 +106,16 @@ class Workers:
 
     @property
     def shared(self) -> bool:
-        """Whether there are siblings, or ever were: labels must not come and go."""
+        """Whether there are siblings, or ever were: labels must not come and go.
+
+        One that is only starting counts: where all are replaced, there may be no other yet.
+        """
         if not self._shared:
-            self._shared = self._named or (self._directory / "1.lock").exists()
+            self._shared = (
+                self._supervisor is None
+                or (self._directory / "1.lock").exists()
+                or _has_another_child(self._supervisor)
+            )
         return self._shared
 
     def label(self) -> None:
@@ -150,7 +160,7 @@ class Workers:
         # In the directory that was joined: one that came in its place is somebody else's.
         with contextlib.suppress(OSError):
             os.unlink(self._path(self.slot).name, dir_fd=self._held)
-        if not self._named:
+        if self._supervisor is not None:
             _remove(self._directory, self._held)
         self.forget()
 
@@ -303,6 +313,27 @@ def _supervisor() -> int | None:
     return os.getppid() if "gunicorn.arbiter" in sys.modules else None
 
 
+def _has_another_child(supervisor: int) -> bool:
+    """Return whether a process has a child that runs what this one runs, as far as known."""
+    try:
+        found = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text(encoding="ascii")
+    except OSError:  # pragma: no cover - not Linux, or a kernel that does not say
+        return False
+    ours = _command_of(os.getpid())
+    return any(
+        _command_of(int(child)) == ours for child in found.split() if int(child) != os.getpid()
+    )
+
+
+def _command_of(process: int) -> str | None:
+    """Return a process's command line without the numbers in it, which `multiprocessing` gives."""
+    try:
+        text = Path(f"/proc/{process}/cmdline").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # it has ended
+        return None
+    return _DIGITS.sub("", text)
+
+
 def _meeting_place(supervisor: int) -> Path:
     """Return the directory of a supervisor's workers, which no later process shares."""
     try:
@@ -368,7 +399,7 @@ def _join(setting: str, errors: OwnErrors) -> Workers | None:
     try:
         if not named:
             _sweep(place)
-        workers = Workers(place, named=named, errors=errors)
+        workers = Workers(place, supervisor=None if named else supervisor, errors=errors)
     except (OSError, ObserveError, RuntimeError) as error:
         errors.report("workers", error, str(place), _ALONE)
         return None
