@@ -15,7 +15,7 @@ from typing import Final
 
 from tests.servers.processes import Exposition, free_port, started
 from tests.servers.raw import TEXT, RawClient, frame
-from tests.support import NO_HEADERS, wait_until
+from tests.support import wait_until
 
 __all__ = [
     "SUPERVISORS",
@@ -38,6 +38,8 @@ APPLICATION: Final = "tests.servers.workers_app:app"
 
 _COUNTER: Final = re.compile(r"^# TYPE (\w+) (?:counter|histogram)$", re.MULTILINE)
 
+NOTHING: Final[Mapping[str, str]] = {}
+
 Series = tuple[str, tuple[tuple[str, str], ...]]
 
 
@@ -51,14 +53,14 @@ class Asker:
     def __init__(self, address: str) -> None:
         self._connection = http.client.HTTPConnection(address, timeout=10)
 
-    def get(self, path: str, headers: Mapping[str, str] = NO_HEADERS) -> str:
+    def get(self, path: str, headers: Mapping[str, str] = NOTHING) -> str:
         """Return what a GET answers."""
         self._connection.request("GET", path, headers=dict(headers))
         answer = self._connection.getresponse()
         assert 200 == answer.status
         return answer.read().decode()
 
-    def page(self, headers: Mapping[str, str] = NO_HEADERS) -> Exposition:
+    def page(self, headers: Mapping[str, str] = NOTHING) -> Exposition:
         """Return what `/metrics` says."""
         return Exposition(self.get("/metrics", headers))
 
@@ -190,7 +192,11 @@ def temporary() -> Iterator[Path]:
 
 @contextmanager
 def fleet(
-    server: str, *options: str, directory: Path, workers: int = WORKERS, **environment: str
+    server: str,
+    *options: str,
+    directory: Path,
+    workers: int = WORKERS,
+    environment: Mapping[str, str] = NOTHING,
 ) -> Iterator[Fleet]:
     """Run a server until the end of the block; then all its processes have ended.
 
