@@ -127,9 +127,10 @@ async def _answer(
     def finish() -> tuple[bytes, dict[str, str]]:
         families = own
         if siblings:
-            silent = [slot for slot, answer in siblings.items() if answer is None]
-            answers = [families_in(answer) for answer in siblings.values() if answer]
-            families = merged([own, *answers, exposition.silent(form, chosen, silent)])
+            answers = {slot: families_in(answer) for slot, answer in siblings.items()}
+            silent = [slot for slot, found in answers.items() if found is None]
+            heard = (found for found in answers.values() if found)
+            families = merged([own, *heard, exposition.silent(form, chosen, silent)])
         body = form.document(families)
         found = {"content-type": form.content_type, "vary": "accept, accept-encoding"}
         if len(body) >= GZIP_FROM and _accepts_gzip(headers.get("accept-encoding", "")):

@@ -208,9 +208,8 @@ class _Own:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._constant = ""
-        # Everything but the numbers of each series: (metric, label values) -> text with places.
-        self._series: dict[tuple[str, tuple[str, ...]], str] = {}
+        # Two threads may write at the same time, before and after there is a label.
+        self._prepared = _Prepared("")
         self._heads: dict[tuple[str, str], tuple[str, str]] = {}
 
     def families(self, form: Format, names: frozenset[str] | None) -> Iterator[Family]:
@@ -218,12 +217,13 @@ class _Own:
         store = self._store
         given = {"node": store.node, WORKER: None if store.worker is None else str(store.worker)}
         constant = ",".join(_pair(name, value) for name, value in given.items() if value)
-        if constant != self._constant:
-            self._constant, self._series = constant, {}
+        prepared = self._prepared
+        if constant != prepared.constant:
+            prepared = self._prepared = _Prepared(constant)
         for instrument in CATALOGUE:
             wanted = names and names & sample_names(instrument)
             if wanted or names is None:
-                lines = "".join(self._lines(instrument, form.openmetrics))
+                lines = "".join(self._lines(instrument, form.openmetrics, prepared))
                 if wanted and wanted != sample_names(instrument):
                     lines = _restricted(lines, wanted)
                 yield Family(*self._head(instrument, form), lines)
@@ -237,12 +237,11 @@ class _Own:
             found = self._heads[key] = family.name, family.head
         return found
 
-    def _lines(self, instrument: Instrument, openmetrics: bool) -> Iterator[str]:
-        known, name = self._series, instrument.name
+    def _lines(
+        self, instrument: Instrument, openmetrics: bool, prepared: _Prepared
+    ) -> Iterator[str]:
         for labels, value in instrument.read(self._store):
-            series = known.get((name, labels))
-            if series is None:
-                series = known[name, labels] = self._prepared(instrument, labels)
+            series = prepared.series(instrument, labels)
             if isinstance(value, Buckets):
                 counts, total = value.read()
                 text = series % (*accumulate(counts), sum(counts), _number(total))
@@ -252,9 +251,33 @@ class _Own:
             else:
                 yield series % _number(value)
 
-    def _prepared(self, instrument: Instrument, values: tuple[str, ...]) -> str:
+
+class _Prepared:
+    """Everything but the numbers of each series, with the same labels in front.
+
+    Args:
+        constant: These labels.
+
+    Attributes:
+        constant: As given.
+    """
+
+    def __init__(self, constant: str) -> None:
+        self.constant = constant
+        # (metric, label values) -> text with places.
+        self._series: dict[tuple[str, tuple[str, ...]], str] = {}
+
+    def series(self, instrument: Instrument, values: tuple[str, ...]) -> str:
+        """Return the text of a series, with places for the numbers."""
+        key = (instrument.name, values)
+        found = self._series.get(key)
+        if found is None:
+            found = self._series[key] = self._text(instrument, values)
+        return found
+
+    def _text(self, instrument: Instrument, values: tuple[str, ...]) -> str:
         pairs = [_pair(*each) for each in zip(instrument.labels, values, strict=True)]
-        labels = ",".join([*([self._constant] if self._constant else []), *pairs])
+        labels = ",".join([*([self.constant] if self.constant else []), *pairs])
         if instrument.kind != "histogram":
             return _escaped(_line(instrument.exposed_name, labels)) + "%s\n"
         bounds = [*map(floatToGoString, instrument.bounds), "+Inf"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from itertools import accumulate, count
@@ -146,8 +147,15 @@ class RegistryNumbers:
 
 
 _lock = threading.Lock()
-_ordinals = count()
+_ordinals = count(1)
 _numbers: WeakKeyDictionary[CollectorRegistry, RegistryNumbers] = WeakKeyDictionary()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows
+    # A thread that has it does not exist in the child, which would wait for it forever.
+    os.register_at_fork(
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+    )
 
 
 def numbers_of(registry: CollectorRegistry | None = None) -> RegistryNumbers:
@@ -166,7 +174,8 @@ def numbers_of(registry: CollectorRegistry | None = None) -> RegistryNumbers:
     with _lock:
         numbers = _numbers.get(registry)
         if numbers is None:
-            numbers = RegistryNumbers(next(_ordinals))
+            # The default one is the same in all siblings, whichever a process comes to first.
+            numbers = RegistryNumbers(0 if registry is REGISTRY else next(_ordinals))
             try:
                 registry.register(StoreCollector(numbers.store))
             except ValueError as error:

@@ -13,6 +13,7 @@ import contextlib
 import logging
 import multiprocessing
 import os
+import re
 import socket
 import stat
 import struct
@@ -44,8 +45,9 @@ ANSWER_WITHIN: Final = 2.0
 
 #: In the directory for temporary files; the user's id and the supervisor follow.
 _PREFIX: Final = "asgi-ws-observe"
-#: Servers whose supervisors start their workers with `multiprocessing`.
-_SUPERVISORS: Final = frozenset({"uvicorn", "hypercorn", "granian"})
+#: What the supervisors of uvicorn, hypercorn and granian start with `multiprocessing`; whoever
+#: starts `uvicorn.run` so may have several applications.
+_STARTED: Final = ("uvicorn._subprocess.", "hypercorn.", "granian.")
 _UNANSWERED: Final = "siblings miss this worker's metrics"
 _ALONE: Final = "/metrics shows this worker only"
 _MULTIPROC: Final = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
@@ -54,7 +56,10 @@ _MULTIPROC_TEXT: Final = (
     "in that worker and told apart by the label worker, and a MultiProcessCollector is asked once "
     "for all. Its files hold neither the metrics of asgi_ws_observe nor process_* nor exemplars."
 )
+#: A directory of the user's may hold other sockets too.
+_SOCKETS: Final = {f"{slot}.sock": slot for slot in range(MAX_WORKERS)}
 _LENGTH: Final = struct.Struct(">Q")
+_DIGITS: Final = re.compile(r"\d+")
 _MOST_REQUEST: Final = 2**16
 
 
@@ -63,7 +68,8 @@ class Workers:
 
     Args:
         directory: Where they meet.
-        named: Whether the user named it, so that siblings are expected.
+        supervisor: The process that starts the siblings; `None` where the user named the
+            directory, so that siblings are expected.
         errors: Where failures go.
 
     Attributes:
@@ -72,11 +78,12 @@ class Workers:
     Raises:
         OSError: The directory cannot be used.
         ObserveError: It belongs to somebody else, or is full.
+        RuntimeError: There can be no more threads.
     """
 
-    def __init__(self, directory: Path, *, named: bool, errors: OwnErrors) -> None:
+    def __init__(self, directory: Path, *, supervisor: int | None, errors: OwnErrors) -> None:
         self._directory = directory
-        self._named = named
+        self._supervisor = supervisor
         self._errors = errors
         self._shared = False
         with contextlib.ExitStack() as opened:
@@ -89,16 +96,26 @@ class Workers:
             opened.callback(self._listener.close)
             self._listener.bind(str(self._path(self.slot)))
             self._listener.listen()
+            threading.Thread(
+                target=self._serve,
+                args=(self._listener,),
+                name="asgi-ws-observe-worker",
+                daemon=True,
+            ).start()
             opened.pop_all()
-        threading.Thread(
-            target=self._serve, args=(self._listener,), name="asgi-ws-observe-worker", daemon=True
-        ).start()
 
     @property
     def shared(self) -> bool:
-        """Whether there are siblings, or ever were: labels must not come and go."""
+        """Whether there are siblings, or ever were: labels must not come and go.
+
+        One that is only starting counts: where all are replaced, there may be no other yet.
+        """
         if not self._shared:
-            self._shared = self._named or (self._directory / "1.lock").exists()
+            self._shared = (
+                self._supervisor is None
+                or (self._directory / "1.lock").exists()
+                or _has_another_child(self._supervisor)
+            )
         return self._shared
 
     def label(self) -> None:
@@ -124,8 +141,8 @@ class Workers:
         wanted = None if names is None else sorted(names)
         request = {"registry": numbers.ordinal, "accept": accept, "names": wanted}
         line = orjson.dumps(request) + b"\n"
-        slots = sorted(int(path.stem) for path in self._directory.glob("*.sock"))
-        others = [slot for slot in slots if slot != self.slot]
+        found = {_SOCKETS.get(path.name) for path in self._directory.glob("*.sock")}
+        others = sorted(slot for slot in found if slot is not None and slot != self.slot)
         answers = await asyncio.gather(
             *(_answer_of(self._path(slot), line, within) for slot in others)
         )
@@ -140,8 +157,10 @@ class Workers:
         # Wakes the thread that waits in accept().
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
-        self._path(self.slot).unlink(missing_ok=True)
-        if not self._named:
+        # In the directory that was joined: one that came in its place is somebody else's.
+        with contextlib.suppress(OSError):
+            os.unlink(self._path(self.slot).name, dir_fd=self._held)
+        if self._supervisor is not None:
             _remove(self._directory, self._held)
         self.forget()
 
@@ -206,9 +225,12 @@ class Workers:
         connection.sendall(_LENGTH.pack(len(body)) + body)
 
 
-def families_in(answer: bytes) -> list[Family]:
-    """Return the families of a sibling's answer."""
-    return [Family(*family) for family in orjson.loads(answer)]
+def families_in(answer: bytes | None) -> list[Family] | None:
+    """Return the families of a sibling's answer, `None` where it gave none that can be read."""
+    try:
+        return None if answer is None else [Family(*family) for family in orjson.loads(answer)]
+    except (ValueError, TypeError):  # of another version, in a directory that the user named
+        return None
 
 
 async def _answer_of(path: Path, line: bytes, within: float) -> bytes | None:
@@ -254,7 +276,7 @@ def _hold(directory: Path) -> int:
         held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
             found = os.fstat(held)
-            if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
+            if not _is_ours(found):
                 raise ObserveError(f"{directory} is not this user's alone (mode 0700)")
             fcntl.flock(held, fcntl.LOCK_SH)
             # Somebody may have removed it in between.
@@ -267,12 +289,16 @@ def _hold(directory: Path) -> int:
         os.close(held)
 
 
+def _is_ours(found: os.stat_result) -> bool:
+    return found.st_uid == os.geteuid() and not stat.S_IMODE(found.st_mode) & 0o077
+
+
 def _remove(directory: Path, held: int) -> None:
-    """Remove a directory that nobody else holds."""
+    """Remove a directory that nobody else holds, and no other that is in its place by now."""
     with contextlib.suppress(OSError):
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for path in directory.iterdir():
-            path.unlink()
+        for name in os.listdir(held):
+            os.unlink(name, dir_fd=held)
         directory.rmdir()
 
 
@@ -281,10 +307,31 @@ def _supervisor() -> int | None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         target: Any = getattr(multiprocessing.current_process(), "_target", None)
-        server = str(getattr(target, "__module__", "")).partition(".")[0]
-        return parent.pid if server in _SUPERVISORS else None
+        module = str(getattr(target, "__module__", "")) + "."
+        return parent.pid if module.startswith(_STARTED) else None
     # gunicorn forks; whoever is forked by one of its workers has a parent process.
     return os.getppid() if "gunicorn.arbiter" in sys.modules else None
+
+
+def _has_another_child(supervisor: int) -> bool:
+    """Return whether a process has a child that runs what this one runs, as far as known."""
+    try:
+        found = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text(encoding="ascii")
+    except OSError:  # pragma: no cover - not Linux, or a kernel that does not say
+        return False
+    ours = _command_of(os.getpid())
+    return any(
+        _command_of(int(child)) == ours for child in found.split() if int(child) != os.getpid()
+    )
+
+
+def _command_of(process: int) -> str | None:
+    """Return a process's command line without the numbers in it, which `multiprocessing` gives."""
+    try:
+        text = Path(f"/proc/{process}/cmdline").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # it has ended
+        return None
+    return _DIGITS.sub("", text)
 
 
 def _meeting_place(supervisor: int) -> Path:
@@ -306,7 +353,8 @@ def _sweep(place: Path) -> None:
             with contextlib.suppress(OSError):
                 held = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
                 try:
-                    _remove(path, held)
+                    if _is_ours(os.fstat(held)):
+                        _remove(path, held)
                 finally:
                     os.close(held)
 
@@ -351,8 +399,8 @@ def _join(setting: str, errors: OwnErrors) -> Workers | None:
     try:
         if not named:
             _sweep(place)
-        workers = Workers(place, named=named, errors=errors)
-    except (OSError, ObserveError) as error:
+        workers = Workers(place, supervisor=None if named else supervisor, errors=errors)
+    except (OSError, ObserveError, RuntimeError) as error:
         errors.report("workers", error, str(place), _ALONE)
         return None
     workers.label()
@@ -365,6 +413,7 @@ def leave() -> None:
         workers, _process.workers, _process.decided = _process.workers, None, False
         if workers is not None:
             workers.leave()
+            _unlabel()
 
 
 def _forget() -> None:
@@ -373,8 +422,12 @@ def _forget() -> None:
     _process.__init__()  # type: ignore[misc]
     if workers is not None:
         workers.forget()
-        for numbers in all_numbers():
-            numbers.store.worker = None
+        _unlabel()
+
+
+def _unlabel() -> None:
+    for numbers in all_numbers():
+        numbers.store.worker = None
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows

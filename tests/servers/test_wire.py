@@ -168,7 +168,7 @@ def answer(connection: http.client.HTTPConnection, path: str) -> str:
 def test_worker_counts_its_own_sockets_only(server: str, start: Start, opened: ExitStack) -> None:
     """Two workers share a port; each has its own WebSockets, and the connections that ask."""
     options = ["--workers", "2", "--timeout-keep-alive", "60"]
-    process = start(server, *options, look_interval=0.2)
+    process = start(server, *options, look_interval=0.2, workers="off")
     workers: defaultdict[str, Worker] = defaultdict(Worker)
     clients = 0
 
