@@ -13,7 +13,7 @@ from typing import Final
 from tests.benchmarks import charts
 from tests.benchmarks.charts import Line, Row
 from tests.benchmarks.results import RESULTS, ROOT, Json, Spread, load
-from tests.benchmarks.served import BARE, FLOOR, MODES, PEER
+from tests.benchmarks.served import BARE, CLOCKS, FLOOR, MODES, PEER
 from tests.benchmarks.tables import bar_table, figure, section, size_name
 from tests.benchmarks.texts import PART_TEXTS, introduction, newest_of, text_of
 
@@ -58,7 +58,7 @@ def _page(parts: Json, plots: dict[str, str]) -> Iterator[str]:
 def _colour(name: str) -> str:
     if name.startswith("asgi_ws_observe"):
         return charts.OURS
-    return charts.PLAIN if name in (FLOOR, BARE) else charts.PEER
+    return charts.PLAIN if name in (FLOOR, CLOCKS, BARE) else charts.PEER
 
 
 def _short(name: str) -> str:

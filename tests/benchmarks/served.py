@@ -21,11 +21,23 @@ from asgi_ws_observe import Settings, WebSocketObserveMiddleware
 from asgi_ws_observe.metrics.endpoint import MetricsEndpoint
 from tests.benchmarks.cases import echo, pass_through
 from tests.benchmarks.results import Json
+from tests.benchmarks.steps import clocks
 
-__all__ = ["BARE", "DEFAULT", "FLOOR", "MODES", "NO_PROBE", "NO_SDK", "PEER", "Application"]
+__all__ = [
+    "BARE",
+    "CLOCKS",
+    "DEFAULT",
+    "FLOOR",
+    "MODES",
+    "NO_PROBE",
+    "NO_SDK",
+    "PEER",
+    "Application",
+]
 
 BARE: Final = "bare application"
 FLOOR: Final = "pass-through wrapper"
+CLOCKS: Final = "and four readings of the clock"
 NO_PROBE: Final = "asgi_ws_observe: no SDK, without the probe"
 NO_SDK: Final = "asgi_ws_observe: no SDK"
 DEFAULT: Final = "asgi_ws_observe: default settings with an SDK"
@@ -108,8 +120,8 @@ class Application:
         return {"largest": list(lags.values())}
 
 
-def _wrapped(app: Application) -> Any:
-    wrapped = pass_through(app)
+def _wrapped(app: Application, wrapper: Callable[[Any], Any]) -> Any:
+    wrapped = wrapper(app)
 
     async def websockets_only(scope: Any, receive: Any, send: Any) -> None:
         await (wrapped if scope["type"] == "websocket" else app)(scope, receive, send)
@@ -136,7 +148,8 @@ def _observed(
 #: Name -> makes of the application what is served.
 MODES: Final[dict[str, Callable[[Application], Any]]] = {
     BARE: lambda app: app,
-    FLOOR: _wrapped,
+    FLOOR: lambda app: _wrapped(app, pass_through),
+    CLOCKS: lambda app: _wrapped(app, clocks),
     NO_PROBE: lambda app: _observed(app, probe="off"),
     NO_SDK: _observed,
     DEFAULT: lambda app: _observed(app, _provider()),

@@ -17,7 +17,7 @@ from asgi_ws_observe import Settings, WebSocketObserveMiddleware
 from asgi_ws_observe.store import DURATION_BOUNDS, SIZE_BOUNDS
 from tests.benchmarks.cases import Case, Dropped, Made, echo, pass_through
 
-__all__ = ["STEPS"]
+__all__ = ["STEPS", "clocks"]
 
 
 def clocks(app: Any) -> Any:
