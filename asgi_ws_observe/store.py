@@ -7,13 +7,12 @@ other may be one message apart. A histogram is consistent in itself: see `Bucket
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
+from .buckets import Buckets
 from .labels import MAX_ROUTES, OTHER, UNMATCHED, LabelLimiter, safe_text
 
 __all__ = [
@@ -26,13 +25,10 @@ __all__ = [
     "LAG_BOUNDS",
     "MAX_ERROR_TYPES",
     "MAX_WORKERS",
-    "MOST_PENDING",
     "RTT_BOUNDS",
     "SEND_BOUNDS",
     "SIZE_BOUNDS",
     "TRANSPORTS",
-    "Buckets",
-    "Exemplar",
     "Look",
     "RouteNumbers",
     "Store",
@@ -83,12 +79,6 @@ MAX_ERROR_TYPES: Final = 20
 
 #: Sibling worker processes that answer for each other.
 MAX_WORKERS: Final = 256
-#: So many values of a histogram are counted together.
-MOST_PENDING: Final = 256
-
-#: A span context, the observed value, and the wall time in seconds since the epoch.
-Exemplar = tuple[Any, float, float]
-
 # Series that exist from a route's first event, so that rate() and absent() work before the first
 # close of that kind.
 _ZERO_CLOSES: Final = (
@@ -103,97 +93,6 @@ _ZERO_CLOSES: Final = (
     ("1011", "server", "handler_error"),
     ("1012", "server", "server_shutdown"),
 )
-
-
-# Held for microseconds, by whoever counts what is pending. A thread that has it does not exist in a
-# forked child, which would wait for it forever.
-_counting: Final = threading.Lock()
-if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows
-    os.register_at_fork(
-        before=_counting.acquire,
-        after_in_parent=_counting.release,
-        after_in_child=_counting.release,
-    )
-
-
-class Buckets:
-    """A histogram in plain numbers.
-
-    Keeping a value is cheaper than finding its bucket, and many are counted together for little
-    more than one; so values wait in `pending` until there are `MOST_PENDING`, or somebody reads.
-
-    Attributes:
-        bounds: Upper bounds, ascending, without infinity.
-        pending: Observations that are not counted yet. The hot path appends to it, always the same
-            list, and calls `settle` when it is long.
-        exemplars: The last exemplar of each bucket.
-    """
-
-    __slots__ = ("_counts", "_sum", "bounds", "exemplars", "pending")
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self.bounds = bounds
-        self.pending: list[float] = []
-        self.exemplars: dict[int, Exemplar] = {}
-        self._counts = [0] * (len(bounds) + 1)
-        self._sum = 0.0
-
-    def observe(self, value: float) -> None:
-        """Take one observation."""
-        self.pending.append(value)
-        if len(self.pending) >= MOST_PENDING:
-            self.settle()
-
-    def settle(self) -> None:
-        """Count what is pending, unless another thread is doing that just now."""
-        if _counting.acquire(blocking=False):
-            try:
-                self._settle()
-            finally:
-                _counting.release()
-
-    def read(self) -> tuple[list[int], float]:
-        """Return the counts and the sum of the same observations.
-
-        Returns:
-            Observations per bucket, not cumulative, the last one above every bound; and the sum of
-            all observations.
-        """
-        with _counting:
-            self._settle()
-            return self._counts.copy(), self._sum
-
-    @property
-    def counts(self) -> list[int]:
-        """Observations per bucket, not cumulative; the last one is above every bound."""
-        return self.read()[0]
-
-    @property
-    def sum(self) -> float:
-        """Sum of all observations."""
-        return self.read()[1]
-
-    def _settle(self) -> None:
-        # What is appended meanwhile stays behind.
-        values = self.pending[:]
-        del self.pending[: len(values)]
-        if not values:
-            return
-        total = sum(values)
-        self._sum += total
-        bounds, counts = self.bounds, self._counts
-        # None is negative; and most are short, which is quicker to see than to sort.
-        if total <= bounds[0] or max(values) <= bounds[0]:
-            counts[0] += len(values)
-            return
-        values.sort()
-        first, last = bisect_left(bounds, values[0]), bisect_left(bounds, values[-1])
-        counted = 0
-        for place in range(first, last):
-            below = bisect_right(values, bounds[place], counted)
-            counts[place] += below - counted
-            counted = below
-        counts[last] += len(values) - counted
 
 
 class Look(NamedTuple):

@@ -7,10 +7,11 @@ from bisect import bisect_left
 from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 
+from .buckets import MOST_PENDING
 from .hooks import Gate, Hooks, MessageListener, SendListener
 from .observation import Observation
 from .states import State
-from .store import DURATION_BOUNDS, MOST_PENDING, RouteNumbers
+from .store import DURATION_BOUNDS, RouteNumbers
 
 __all__ = ["Message", "Traffic", "size_of", "utf8_size"]
 

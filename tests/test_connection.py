@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 import pytest
 
 from asgi_ws_observe import Connection, ConnectionHook, Settings
+from asgi_ws_observe.buckets import Buckets
 from asgi_ws_observe.hooks import OwnErrors
 from asgi_ws_observe.observation import Observation
-from asgi_ws_observe.store import Buckets, RouteNumbers, Store
+from asgi_ws_observe.store import RouteNumbers, Store
 from tests.support import ACCEPT, CONNECT, disconnect, scope
 
 AnyLife = TypeVar("AnyLife", bound="Life")

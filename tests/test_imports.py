@@ -32,8 +32,8 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
         "record",
         frozenset(
             {
-                *("states", "store", "hooks", "observation", "probe", "traffic", "connection"),
-                "current",
+                *("states", "buckets", "store", "hooks", "observation", "probe", "traffic"),
+                *("connection", "current"),
             }
         ),
     ),
@@ -41,14 +41,9 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
         "readers",
         frozenset(
             {
-                *(
-                    "metrics",
-                    "metrics.catalogue",
-                    "metrics.prometheus",
-                    "metrics.exposition",
-                    "metrics.pace",
-                ),
-                *("metrics.points", "metrics.otlp", "tracing", "tracing.*", "logs"),
+                *("metrics", "metrics.catalogue", "metrics.prometheus", "metrics.formats"),
+                *("metrics.prepared", "metrics.exposition", "metrics.pace", "metrics.points"),
+                *("metrics.otlp", "tracing", "tracing.*", "logs"),
             }
         ),
     ),
@@ -67,6 +62,8 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
                     "rounds",
                     "metrics.endpoint",
                     "metrics.workers",
+                    "metrics.places",
+                    "channel",
                 ),
                 "application",
             }

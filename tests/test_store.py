@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-from bisect import bisect_left
 
 import pytest
 from hypothesis import given
@@ -17,11 +16,9 @@ from asgi_ws_observe.store import (
     MAX_ERROR_TYPES,
     SEND_BOUNDS,
     TRANSPORTS,
-    Buckets,
     RouteNumbers,
     Store,
 )
-from tests.support import wait_until
 
 BOUNDS = [getattr(module, name) for name in module.__all__ if name.endswith("_BOUNDS")]
 
@@ -47,74 +44,6 @@ def test_round_trips_are_seen_as_far_as_the_timeout_of_uvicorn() -> None:
 def test_backpressure_is_seen_longer_than_handlers() -> None:
     """uvicorn lets a `send` wait for ever."""
     assert 30.0 == SEND_BOUNDS[-1]
-
-
-@pytest.mark.parametrize(
-    ("value", "bucket"), [(0.0, 0), (1.0, 0), (1.0001, 1), (5.0, 1), (5.1, 2), (math.inf, 2)]
-)
-def test_observation_falls_into_the_bucket_below_its_bound(value: float, bucket: int) -> None:
-    """A bound belongs to its bucket, as in Prometheus's ``le``."""
-    buckets = Buckets((1.0, 5.0))
-
-    buckets.observe(value)
-
-    assert [bucket] == [place for place, count in enumerate(buckets.counts) if count]
-
-
-@given(values=st.lists(st.integers(0, 2**40) | st.integers(0, 70)), times=st.integers(1, 200))
-def test_histogram_loses_nothing(values: list[int], times: int) -> None:
-    """Every observation is in its bucket and in the sum, however many are counted together."""
-    buckets = Buckets(module.SIZE_BOUNDS)
-    for value in values * times:
-        buckets.observe(value)
-
-    assert len(buckets.pending) < module.MOST_PENDING
-    counts, total = buckets.read()
-    assert sum(values) * times == total
-    expected = [0] * (len(module.SIZE_BOUNDS) + 1)
-    for value in values:
-        expected[bisect_left(module.SIZE_BOUNDS, value)] += times
-    assert expected == counts == buckets.counts
-
-
-def test_histogram_read_while_it_is_written_is_consistent() -> None:
-    """Another thread's reading loses nothing, counts nothing twice, and agrees with itself."""
-    buckets = Buckets((0.5,))
-    written = threading.Event()
-    seen: list[tuple[int, float]] = []
-
-    def read() -> None:
-        while not written.is_set():
-            counts, total = buckets.read()
-            seen.append((sum(counts), total))
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    for number in range(100_000):
-        buckets.observe(1.0)
-        if not number % 10_000:
-            reads = len(seen)
-            wait_until(lambda: len(seen) > reads)  # noqa: B023
-    written.set()
-    reader.join()
-
-    assert all(number == total for number, total in seen)
-    assert seen == sorted(seen)
-    assert ([0, 100_000], 100_000.0) == buckets.read()
-
-
-def test_histogram_that_somebody_counts_just_now_is_not_waited_for() -> None:
-    """The event loop goes on; what it wrote is counted the next time."""
-    buckets = Buckets((0.5,))
-    with module._counting:
-        for _ in range(2 * module.MOST_PENDING):
-            buckets.observe(1.0)
-        kept = len(buckets.pending)
-
-    buckets.observe(1.0)
-
-    assert (2 * module.MOST_PENDING, []) == (kept, buckets.pending)
-    assert [0, kept + 1] == buckets.counts
 
 
 def test_new_route_has_zeros_for_what_dashboards_ask() -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from asgi_ws_observe import Connection, ConnectionHook
+from asgi_ws_observe.buckets import Buckets
 from asgi_ws_observe.states import State
-from asgi_ws_observe.store import Buckets
 from asgi_ws_observe.traffic import Traffic
 from tests.support import ACCEPT, CONNECT, disconnect, text
 from tests.test_connection import Life, observations

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from .. import __version__
+from ..buckets import Buckets
 from ..close_codes import MAX_CODE_LABELS, REASONS
 from ..labels import MAX_ROUTES
 from ..sockets import COUNTED_STATES
@@ -25,7 +26,6 @@ from ..store import (
     SEND_BOUNDS,
     SIZE_BOUNDS,
     TRANSPORTS,
-    Buckets,
     Look,
     RouteNumbers,
     Store,

@@ -16,7 +16,8 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from ..settings import MetricsAuth
-from .exposition import Exposition, Format, merged
+from .exposition import Exposition
+from .formats import Format, merged
 from .prometheus import RegistryNumbers, numbers_of
 from .workers import ANSWER_WITHIN, families_in, join
 

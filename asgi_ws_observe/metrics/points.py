@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from .. import __version__
+from ..buckets import Buckets
 from ..exceptions import MissingExtraError
-from ..store import Buckets, Store
+from ..store import Store
 from .catalogue import CATALOGUE, Instrument
 from .pace import Pace
 

@@ -20,12 +20,13 @@ from prometheus_client.core import (
 from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
+from ..buckets import Buckets
+from ..buckets import Exemplar as KeptExemplar
 from ..close_codes import CloseCodes
 from ..exceptions import SettingsError
 from ..hooks import OwnErrors
 from ..settings import MetricsAuth, Settings
-from ..store import Buckets, Store
-from ..store import Exemplar as KeptExemplar
+from ..store import Store
 from .catalogue import CATALOGUE, Instrument
 
 __all__ = [

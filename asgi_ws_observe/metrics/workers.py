@@ -11,30 +11,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import multiprocessing
 import os
-import re
 import socket
-import stat
 import struct
-import sys
-import tempfile
 import threading
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
 from ..exceptions import ObserveError
 from ..hooks import OwnErrors
 from ..store import MAX_WORKERS
-from .exposition import Exposition, Family, Format
+from . import places
+from .exposition import Exposition
+from .formats import Family, Format
 from .prometheus import RegistryNumbers, all_numbers, registry_of
-
-try:
-    import fcntl
-except ImportError:  # pragma: no cover - Windows
-    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["ANSWER_WITHIN", "Workers", "families_in", "join", "leave"]
 
@@ -43,11 +35,6 @@ _logger = logging.getLogger("asgi_ws_observe")
 #: A sibling that has not answered by then counts as down for this scrape, seconds.
 ANSWER_WITHIN: Final = 2.0
 
-#: In the directory for temporary files; the user's id and the supervisor follow.
-_PREFIX: Final = "asgi-ws-observe"
-#: What the supervisors of uvicorn, hypercorn and granian start with `multiprocessing`; whoever
-#: starts `uvicorn.run` so may have several applications.
-_STARTED: Final = ("uvicorn._subprocess.", "hypercorn.", "granian.")
 _UNANSWERED: Final = "siblings miss this worker's metrics"
 _ALONE: Final = "/metrics shows this worker only"
 _MULTIPROC: Final = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
@@ -59,7 +46,6 @@ _MULTIPROC_TEXT: Final = (
 #: A directory of the user's may hold other sockets too.
 _SOCKETS: Final = {f"{slot}.sock": slot for slot in range(MAX_WORKERS)}
 _LENGTH: Final = struct.Struct(">Q")
-_DIGITS: Final = re.compile(r"\d+")
 _MOST_REQUEST: Final = 2**16
 
 
@@ -88,7 +74,7 @@ class Workers:
         self._shared = False
         with contextlib.ExitStack() as opened:
             # A directory that is locked is left alone by `_sweep`, and by systemd-tmpfiles.
-            self._held = _hold(directory)
+            self._held = places.hold(directory)
             opened.callback(os.close, self._held)
             self.slot, self._lock = self._claim()
             opened.callback(os.close, self._lock)
@@ -114,7 +100,7 @@ class Workers:
             self._shared = (
                 self._supervisor is None
                 or (self._directory / "1.lock").exists()
-                or _has_another_child(self._supervisor)
+                or places.has_another_child(self._supervisor)
             )
         return self._shared
 
@@ -161,7 +147,7 @@ class Workers:
         with contextlib.suppress(OSError):
             os.unlink(self._path(self.slot).name, dir_fd=self._held)
         if self._supervisor is not None:
-            _remove(self._directory, self._held)
+            places.remove(self._directory, self._held)
         self.forget()
 
     def forget(self) -> None:
@@ -175,11 +161,8 @@ class Workers:
 
     def _claim(self) -> tuple[int, int]:
         for slot in range(MAX_WORKERS):
-            lock = os.open(self._directory / f"{slot}.lock", os.O_CREAT | os.O_RDWR, 0o600)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(lock)
+            lock = places.lock(self._directory / f"{slot}.lock")
+            if lock is None:
                 continue
             # Of one that was killed.
             self._path(slot).unlink(missing_ok=True)
@@ -264,101 +247,6 @@ def _is_gone(connection: socket.socket) -> bool:
         connection.settimeout(ANSWER_WITHIN)
 
 
-def _hold(directory: Path) -> int:
-    """Make the directory if need be and return it, locked together with the siblings.
-
-    Raises:
-        OSError: That is not possible.
-        ObserveError: It is not this user's alone.
-    """
-    while True:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        try:
-            found = os.fstat(held)
-            if not _is_ours(found):
-                raise ObserveError(f"{directory} is not this user's alone (mode 0700)")
-            fcntl.flock(held, fcntl.LOCK_SH)
-            # Somebody may have removed it in between.
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(found, directory.stat()):
-                    return held
-        except BaseException:
-            os.close(held)
-            raise
-        os.close(held)
-
-
-def _is_ours(found: os.stat_result) -> bool:
-    return found.st_uid == os.geteuid() and not stat.S_IMODE(found.st_mode) & 0o077
-
-
-def _remove(directory: Path, held: int) -> None:
-    """Remove a directory that nobody else holds, and no other that is in its place by now."""
-    with contextlib.suppress(OSError):
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for name in os.listdir(held):
-            os.unlink(name, dir_fd=held)
-        directory.rmdir()
-
-
-def _supervisor() -> int | None:
-    """Return the process that started this one as one of several workers, as far as known."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        target: Any = getattr(multiprocessing.current_process(), "_target", None)
-        module = str(getattr(target, "__module__", "")) + "."
-        return parent.pid if module.startswith(_STARTED) else None
-    # gunicorn forks; whoever is forked by one of its workers has a parent process.
-    return os.getppid() if "gunicorn.arbiter" in sys.modules else None
-
-
-def _has_another_child(supervisor: int) -> bool:
-    """Return whether a process has a child that runs what this one runs, as far as known."""
-    try:
-        found = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text(encoding="ascii")
-    except OSError:  # pragma: no cover - not Linux, or a kernel that does not say
-        return False
-    ours = _command_of(os.getpid())
-    return any(
-        _command_of(int(child)) == ours for child in found.split() if int(child) != os.getpid()
-    )
-
-
-def _command_of(process: int) -> str | None:
-    """Return a process's command line without the numbers in it, which `multiprocessing` gives."""
-    try:
-        text = Path(f"/proc/{process}/cmdline").read_text(encoding="utf-8", errors="replace")
-    except OSError:  # it has ended
-        return None
-    return _DIGITS.sub("", text)
-
-
-def _meeting_place(supervisor: int) -> Path:
-    """Return the directory of a supervisor's workers, which no later process shares."""
-    try:
-        # Field 22, counted after the name, which may contain anything.
-        status = Path(f"/proc/{supervisor}/stat").read_text(encoding="utf-8", errors="replace")
-        began = status.rpartition(")")[2].split()[19]
-    except OSError:  # pragma: no cover - not Linux
-        began = "0"
-    name = f"{_PREFIX}-{os.geteuid()}-{supervisor}-{began}"
-    return Path(tempfile.gettempdir()) / name
-
-
-def _sweep(place: Path) -> None:
-    """Remove what workers left behind that were all killed."""
-    for path in place.parent.glob(f"{_PREFIX}-{os.geteuid()}-*"):
-        if path != place:
-            with contextlib.suppress(OSError):
-                held = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-                try:
-                    if _is_ours(os.fstat(held)):
-                        _remove(path, held)
-                finally:
-                    os.close(held)
-
-
 class _Process:
     """What this process has decided."""
 
@@ -391,14 +279,14 @@ def join(numbers: RegistryNumbers) -> Workers | None:
 def _join(setting: str, errors: OwnErrors) -> Workers | None:
     if any(os.environ.get(name) for name in _MULTIPROC):
         _logger.warning(_MULTIPROC_TEXT)
-    supervisor = _supervisor()
-    if fcntl is None or (setting == "auto" and supervisor is None):
+    supervisor = places.supervisor()
+    if not places.POSSIBLE or (setting == "auto" and supervisor is None):
         return None
     named = setting != "auto"
-    place = Path(setting) if named else _meeting_place(supervisor or 0)
+    place = Path(setting) if named else places.meeting_place(supervisor or 0)
     try:
         if not named:
-            _sweep(place)
+            places.sweep(place)
         workers = Workers(place, supervisor=None if named else supervisor, errors=errors)
     except (OSError, ObserveError, RuntimeError) as error:
         errors.report("workers", error, str(place), _ALONE)

@@ -11,20 +11,14 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from asgi_ws_observe import Settings
+from asgi_ws_observe.buckets import Buckets
 from asgi_ws_observe.connection import Connection
 from asgi_ws_observe.hooks import OwnErrors
 from asgi_ws_observe.metrics.catalogue import CATALOGUE, LABELS, Instrument, Label
 from asgi_ws_observe.metrics.prometheus import StoreCollector
 from asgi_ws_observe.observation import Observation
 from asgi_ws_observe.sockets import COUNTED_STATES
-from asgi_ws_observe.store import (
-    ERROR_PARTS,
-    TRANSPORTS,
-    Buckets,
-    Look,
-    RouteNumbers,
-    Store,
-)
+from asgi_ws_observe.store import ERROR_PARTS, TRANSPORTS, Look, RouteNumbers, Store
 from tests.support import ACCEPT, CONNECT, disconnect, scope, text
 
 by_name = pytest.mark.parametrize("instrument", CATALOGUE, ids=lambda each: each.name)

@@ -19,11 +19,13 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from asgi_ws_observe.buckets import Buckets
 from asgi_ws_observe.labels import safe_text
 from asgi_ws_observe.metrics import pace
-from asgi_ws_observe.metrics.exposition import Exposition, Family, Format, merged
+from asgi_ws_observe.metrics.exposition import Exposition
+from asgi_ws_observe.metrics.formats import Family, Format, merged
 from asgi_ws_observe.metrics.prometheus import RegistryNumbers, StoreCollector, numbers_of
-from asgi_ws_observe.store import Buckets, RouteNumbers, Store
+from asgi_ws_observe.store import RouteNumbers, Store
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 FORMATS = pytest.mark.parametrize("accept", ["", OPENMETRICS])

@@ -20,7 +20,8 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from asgi_ws_observe import MetricsEndpoint, Settings
 from asgi_ws_observe.metrics import endpoint, workers
-from asgi_ws_observe.metrics.exposition import Exposition, Family, Format, merged
+from asgi_ws_observe.metrics.exposition import Exposition
+from asgi_ws_observe.metrics.formats import Family, Format, merged
 from asgi_ws_observe.metrics.prometheus import RegistryNumbers, numbers_of
 from asgi_ws_observe.metrics.workers import join, leave
 from tests.support import NO_HEADERS, get

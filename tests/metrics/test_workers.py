@@ -26,7 +26,7 @@ from prometheus_client import CollectorRegistry
 
 from asgi_ws_observe import Settings
 from asgi_ws_observe.exceptions import ObserveError
-from asgi_ws_observe.metrics import prometheus, workers
+from asgi_ws_observe.metrics import places, prometheus, workers
 from asgi_ws_observe.metrics.prometheus import RegistryNumbers, all_numbers, numbers_of
 from asgi_ws_observe.metrics.workers import Workers, join, leave
 from asgi_ws_observe.store import MAX_WORKERS
@@ -69,7 +69,7 @@ def taken(registry: CollectorRegistry, setting: str) -> RegistryNumbers:
 @pytest.fixture
 def supervised(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this process be a worker of itself."""
-    monkeypatch.setattr(workers, "_supervisor", os.getpid)
+    monkeypatch.setattr(places, "supervisor", os.getpid)
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def sibling(numbers: RegistryNumbers, directory: Path, opened: ExitStack) -> Cal
     return make
 
 
-def places(directory: Path) -> list[str]:
+def content(directory: Path) -> list[str]:
     """Return the names of everything in a directory."""
     return sorted(each.name for each in directory.iterdir())
 
@@ -203,16 +203,16 @@ def test_who_can_have_no_siblings_does_nothing(
     """Not wanted; not started by a supervisor; no middleware that knows the setting."""
     numbers = numbers_of(registry) if setting is None else taken(registry, setting)
     assert join(numbers) is None
-    assert [] == places(directory)
+    assert [] == content(directory)
 
 
 def test_system_without_locks_has_no_siblings(
     registry: CollectorRegistry, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Windows, for example."""
-    monkeypatch.setattr(workers, "fcntl", None)
+    monkeypatch.setattr(places, "POSSIBLE", False)
     assert join(taken(registry, str(directory / "place"))) is None
-    assert [] == places(directory)
+    assert [] == content(directory)
 
 
 @pytest.mark.parametrize("variable", ["PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"])
@@ -300,8 +300,8 @@ def test_worker_beside_one_that_is_starting_has_a_label(numbers: RegistryNumbers
 
 def test_process_that_has_ended_runs_nothing() -> None:
     """It is no sibling."""
-    assert workers._command_of(2**22 + 1) is None
-    assert workers._command_of(os.getpid()) is not None
+    assert places._command_of(2**22 + 1) is None
+    assert places._command_of(os.getpid()) is not None
 
 
 @pytest.mark.usefixtures("supervised")
@@ -311,12 +311,12 @@ def test_place_can_be_given_back_and_taken_again(numbers: RegistryNumbers, direc
         joined = join(numbers)
         assert joined is not None
         (place,) = directory.iterdir()
-        assert ["0.lock", "0.sock"] == places(place)
+        assert ["0.lock", "0.sock"] == content(place)
         (place / "1.lock").touch()
         joined.label()
         assert 0 == numbers.store.worker
         leave()
-        assert [] == places(directory)
+        assert [] == content(directory)
         assert numbers.store.worker is None
     leave()
 
@@ -327,7 +327,7 @@ def test_directory_that_the_user_named_stays(registry: CollectorRegistry, direct
     joined = join(numbers)
     assert (joined is not None, numbers.store.worker) == (True, 0)
     leave()
-    assert ["0.lock"] == places(directory / "place")
+    assert ["0.lock"] == content(directory / "place")
 
 
 @pytest.mark.usefixtures("supervised")
@@ -339,7 +339,7 @@ def test_one_that_leaves_removes_nothing_of_those_that_stay(
     (place,) = directory.iterdir()
     sibling(place)
     leave()
-    assert ["0.lock", "1.lock", "1.sock"] == places(place)
+    assert ["0.lock", "1.lock", "1.sock"] == content(place)
 
 
 @pytest.mark.usefixtures("supervised")
@@ -352,7 +352,7 @@ def test_one_that_leaves_removes_nothing_of_another_directory(
     shutil.rmtree(place)
     sibling(place)
     leave()
-    assert ["0.lock", "0.sock"] == places(place)
+    assert ["0.lock", "0.sock"] == content(place)
 
 
 @pytest.mark.parametrize("recreated", [False, True])
@@ -377,7 +377,7 @@ def test_directory_that_goes_before_it_is_held_is_made_again(
 
     monkeypatch.setattr(fcntl, "flock", flock)
     assert 0 == sibling().slot
-    assert ([], ["0.lock", "0.sock"]) == (places(directory / "gone"), places(place))
+    assert ([], ["0.lock", "0.sock"]) == (content(directory / "gone"), content(place))
 
 
 @pytest.mark.usefixtures("supervised", "directory")
@@ -385,7 +385,7 @@ def test_siblings_of_one_supervisor_meet(
     numbers: RegistryNumbers, sibling: Callable[..., Workers]
 ) -> None:
     """The second one finds the first one's directory."""
-    sibling(workers._meeting_place(os.getpid()))
+    sibling(places.meeting_place(os.getpid()))
     joined = join(numbers)
     assert joined is not None
     assert (1, 1) == (joined.slot, numbers.store.worker)
@@ -407,13 +407,13 @@ def test_join_removes_what_killed_workers_left(
     (directory / "precious" / "data").touch()
     (directory / f"{prefix}link").symlink_to(directory / "precious")
     (directory / f"{prefix}file").touch()
-    before = set(places(directory))
+    before = set(content(directory))
     joined = join(numbers)
     assert joined is not None
-    assert before - {f"{prefix}dead"} == before & set(places(directory))
-    assert ["0.lock"] == places(directory / f"{prefix}open")
-    assert ["data"] == places(directory / "precious")
-    assert ["0.lock", "0.sock"] == places(directory / f"{prefix}alive")
+    assert before - {f"{prefix}dead"} == before & set(content(directory))
+    assert ["0.lock"] == content(directory / f"{prefix}open")
+    assert ["data"] == content(directory / "precious")
+    assert ["0.lock", "0.sock"] == content(directory / f"{prefix}alive")
 
 
 def run(module: str) -> SimpleNamespace:
@@ -440,7 +440,7 @@ def test_only_a_supervisor_makes_siblings(
     """Not everybody who starts processes."""
     monkeypatch.setattr(multiprocessing, "parent_process", lambda: SimpleNamespace(pid=42))
     monkeypatch.setattr(multiprocessing, "current_process", lambda: run(module))
-    assert expected == workers._supervisor()
+    assert expected == places.supervisor()
 
 
 @pytest.mark.parametrize("gunicorn", [True, False])
@@ -452,7 +452,7 @@ def test_forked_worker_of_gunicorn_has_siblings(
         monkeypatch.setitem(sys.modules, "gunicorn.arbiter", SimpleNamespace())
     else:
         monkeypatch.delitem(sys.modules, "gunicorn.arbiter", raising=False)
-    assert (os.getppid() if gunicorn else None) == workers._supervisor()
+    assert (os.getppid() if gunicorn else None) == places.supervisor()
 
 
 def ask(place: Path, slot: int, request: bytes) -> list[Any] | None:
@@ -560,7 +560,7 @@ def test_forked_process_leaves_the_place_to_its_parent(
         os._exit(0 if fine else 1)
     assert (child, 0) == os.waitpid(child, 0)
     assert 0 == numbers.store.worker
-    assert ["0.lock", "0.sock", "1.lock"] == places(directory / "place")
+    assert ["0.lock", "0.sock", "1.lock"] == content(directory / "place")
     assert ask(directory / "place", 0, request(registry=numbers.ordinal))
 
 

@@ -21,9 +21,10 @@ from asgi_ws_observe import (
     WebSocketObserveMiddleware,
     current_connection,
 )
+from asgi_ws_observe.buckets import MOST_PENDING
+from asgi_ws_observe.channel import Channel
 from asgi_ws_observe.metrics.prometheus import numbers_of
-from asgi_ws_observe.middleware import _Channel
-from asgi_ws_observe.store import MOST_PENDING, RouteNumbers
+from asgi_ws_observe.store import RouteNumbers
 from tests.support import ACCEPT, CONNECT, disconnect, scope
 
 texts = st.text(max_size=300) | st.sampled_from(["", "\ud800", "x" * 5000])
@@ -53,7 +54,7 @@ events = st.one_of(
 )
 
 
-class General(_Channel):
+class General(Channel):
     """Nothing is written out."""
 
     __slots__ = ()
@@ -151,7 +152,7 @@ def counted(numbers: RouteNumbers) -> dict[str, Any]:
 @given(script=st.lists(events, max_size=12))
 def test_plain_message_counts_as_the_general_way_counts_it(script: list[tuple[str, Any]]) -> None:
     """Whatever an application and a server do, both ways see and tell the same, and break alike."""
-    with mock.patch("asgi_ws_observe.middleware._Channel", General):
+    with mock.patch("asgi_ws_observe.middleware.Channel", General):
         expected, told = play(script), Follows()
         play(script, told)
 
@@ -199,7 +200,7 @@ def test_many_messages_do_not_pile_up(direction: str, hooks: tuple[ConnectionHoo
     assert MOST_PENDING - 1 <= max(pending) <= MOST_PENDING
 
 
-class Gated(_Channel):
+class Gated(Channel):
     """A connection whose listener hears of what the gate lets through."""
 
     __slots__ = ()
@@ -237,7 +238,7 @@ listener, gate = Heard(), SimpleNamespace(opens_at=0.0)
 @pytest.fixture
 def heard(monkeypatch: pytest.MonkeyPatch) -> Heard:
     """Return the listener of every connection that is made; the gate is closed, all is slow."""
-    monkeypatch.setattr("asgi_ws_observe.middleware._Channel", Gated)
+    monkeypatch.setattr("asgi_ws_observe.middleware.Channel", Gated)
     listener.told, listener.slow, gate.opens_at = [], 0.0, math.inf
     return listener
 
