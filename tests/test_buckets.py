@@ -85,6 +85,8 @@ def test_histogram_that_somebody_counts_just_now_is_not_waited_for() -> None:
     assert [0, kept + 1] == buckets.counts
 
 
+# Python warns of forks beside threads, since they may hold locks such as this one.
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_fork_while_a_thread_counts_leaves_the_child_able_to_read() -> None:
     """The fork waits for the thread, which the child does not have."""
     buckets = Buckets((0.5,))
