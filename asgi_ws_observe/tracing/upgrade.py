@@ -19,6 +19,7 @@ from .attributes import (
     total_attributes,
 )
 from .messages import Detail, MessageSpans, fail
+from .slim import slim
 
 if TYPE_CHECKING:
     from ..connection import Connection
@@ -80,6 +81,7 @@ class ConnectionTrace:
 
     def _take(self, span: Span) -> None:
         self.span = span
+        slim(span)
         self.identity: SpanContext = span.get_span_context()
         self._since = time.monotonic()
         if self.identity.is_valid:
