@@ -93,8 +93,8 @@ class Buckets:
         total = sum(values)
         self._sum += total
         bounds, counts = self.bounds, self._counts
-        # None is negative; and most are short, which is quicker to see than to sort.
-        if total <= bounds[0] or max(values) <= bounds[0]:
+        # None is negative: where their sum is within the first bound, all are.
+        if total <= bounds[0]:
             counts[0] += len(values)
             return
         values.sort()

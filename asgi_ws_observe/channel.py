@@ -113,7 +113,7 @@ class Channel(Connection):
                     self._numbers.settle()
                 self.messages_out += 1
                 self.bytes_out += size
-                if self._followed:
+                if self._sends_followed:
                     self._tell_sent(message, size, started, now)
                 return
         except Exception:  # noqa: BLE001, S110

@@ -62,16 +62,8 @@ class Traffic:
 
     __slots__ = (
         *("_also_sending", "_exemplar_at", "_exemplar_bucket", "_gate", "_handler_times"),
-        *(
-            "_followed",
-            "_handling",
-            "_hooks",
-            "_is_open",
-            "_last_size",
-            "_listener",
-            "_numbers",
-            "_observation",
-        ),
+        *("_followed", "_handling", "_hooks", "_is_open", "_last_size", "_listener"),
+        *("_numbers", "_observation", "_sends_followed"),
         *("_send_listener", "_send_times", "_sizes_in", "_sizes_out"),
         *("bytes_in", "bytes_out", "last_taken", "messages_in", "messages_out"),
         *("received_at", "sending_since", "skipped", "slowest", "state"),
@@ -92,8 +84,8 @@ class Traffic:
         self.last_taken = _NONE_TAKEN
         self._last_size = 0
         self._handling = False
-        # Whether anybody follows its messages.
-        self._followed = self._is_open = False
+        # Whether anybody follows its messages, received or sent.
+        self._followed = self._sends_followed = self._is_open = False
         self._numbers: RouteNumbers
         self._sizes_in: list[float]
         self._sizes_out: list[float]
@@ -207,7 +199,7 @@ class Traffic:
             self._numbers.settle()
         self.messages_out += 1
         self.bytes_out += size
-        if self._followed:
+        if self._sends_followed:
             self._tell_sent(message, size, started, now)
 
     # What those who follow are told.
@@ -262,12 +254,9 @@ class Traffic:
 
     def _follow(self) -> None:
         self._followed = bool(
-            self._listener
-            or self._send_listener
-            or self._hooks.message_received
-            or self._hooks.message_handled
-            or self._hooks.message_sent
+            self._listener or self._hooks.message_received or self._hooks.message_handled
         )
+        self._sends_followed = bool(self._send_listener or self._hooks.message_sent)
 
     def waits_too(self, started: float) -> None:
         """Take in that a ``send()`` call began while another one waits."""
