@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.benchmarks import charts
+from tests.benchmarks.bars import bars
 from tests.benchmarks.charts import Line, Row
 from tests.benchmarks.results import RESULTS, ROOT, Json, Spread, load
 from tests.benchmarks.served import BARE, CLOCKS, FLOOR, MODES, PEER
@@ -43,6 +44,9 @@ def _page(parts: Json, plots: dict[str, str]) -> Iterator[str]:
     yield introduction(parts)
     yield "## What is promised\n"
     yield bar_table(parts)[0] + "\n"
+    yield from (
+        f"- Not kept: {bar.what}: {bar.why}\n" for bar in bars(parts) if bar.why and not bar.holds
+    )
     for name, (title, text) in PART_TEXTS.items():
         if name not in parts:
             continue

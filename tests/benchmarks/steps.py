@@ -10,6 +10,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any, Final
 
+from opentelemetry import context, trace
 from opentelemetry.sdk.trace import TracerProvider
 from prometheus_client import CollectorRegistry
 
@@ -119,6 +120,34 @@ def _span(app: Any) -> Made:
     return Made(wrapped, echo, lambda: dropped.number)
 
 
+def _child(app: Any) -> Made:
+    """Make it as a message's: below the connection's, with its size, current in the handler."""
+    provider, dropped = _dropping()
+    tracer = provider.get_tracer("steps")
+
+    async def wrapped(scope: Any, receive: Any, send: Any) -> None:
+        around = trace.set_span_in_context(tracer.start_span("connection"))
+        span: Any = None
+
+        async def inner_receive() -> Any:
+            nonlocal span
+            if span is not None:
+                span.end()
+                context.attach(around)
+            message = await receive()
+            span = tracer.start_span("message", around, trace.SpanKind.CONSUMER)
+            span.set_attribute("ws.message.bytes", len(message.get("text") or ""))
+            context.attach(trace.set_span_in_context(span, around))
+            return message
+
+        async def inner_send(message: Any) -> None:
+            await send(message)
+
+        await app(scope, inner_receive, inner_send)
+
+    return Made(wrapped, echo, lambda: dropped.number)
+
+
 def _step(make: Callable[[], Any]) -> Case:
     return Case(lambda: Made(make(), echo), "none")
 
@@ -131,6 +160,9 @@ STEPS: Final[dict[str, Case]] = {
     "asgi_ws_observe, metrics and logs, no SDK": _step(_ours),
     "a wrapper that only makes the SDK's span, without attributes": Case(
         lambda: _span(echo), "messages"
+    ),
+    "and makes it below another one, with one attribute, current in the handler": Case(
+        lambda: _child(echo), "messages"
     ),
     "asgi_ws_observe, all messages traced": Case(_traced, "messages"),
 }
