@@ -117,7 +117,7 @@ def lines(
         parts.append(_text(left - 6, y(grid) + 4, f"{grid:,g}", anchor="end"))
     for number, place in enumerate(places):
         parts.append(_text(x(number), above + height + 16, place, anchor="middle"))
-    ends = _apart([y(line.values[-1]) for line in given])
+    ends = _apart([y(line.values[-1]) for line in given], above + height)
     for line, end in zip(given, ends, strict=True):
         points = " ".join(f"{x(n):.1f},{y(v):.1f}" for n, v in enumerate(line.values))
         parts.append(
@@ -143,12 +143,12 @@ def _head(title: str) -> list[str]:
     return parts
 
 
-def _apart(places: Sequence[float]) -> list[float]:
-    """Return the places, moved down where labels would meet."""
+def _apart(places: Sequence[float], lowest: float) -> list[float]:
+    """Return the places, moved up where labels would meet each other or what is below."""
     moved = dict.fromkeys(range(len(places)), 0.0)
-    before = -100.0
-    for number in sorted(moved, key=lambda each: places[each]):
-        before = moved[number] = max(places[number], before + 15)
+    below = lowest + 15
+    for number in sorted(moved, key=lambda each: -places[each]):
+        below = moved[number] = min(places[number], below - 15)
     return list(moved.values())
 
 
