@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any, Final
 
 import httpx
@@ -147,3 +150,28 @@ def wait_until(condition: Callable[[], object], deadline: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < ends, "the condition does not hold by the deadline"
         time.sleep(0.01)
+
+
+@contextmanager
+def posts(take: Callable[[str, dict[str, str], bytes], None]) -> Iterator[int]:
+    """Take the path, the headers and the body of each request to the port that this yields."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            take(self.path, dict(self.headers.items()), body)
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()

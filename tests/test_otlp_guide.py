@@ -6,10 +6,6 @@ import asyncio
 import re
 import shutil
 import subprocess
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -32,6 +28,7 @@ from asgi_ws_observe.metrics.catalogue import CATALOGUE
 from asgi_ws_observe.metrics.otlp import MetricsPush
 from asgi_ws_observe.metrics.prometheus import numbers_of
 from tests.servers.processes import absent
+from tests.support import posts
 
 ROOT: Final = Path(__file__).parent.parent
 EXAMPLES: Final = ROOT / "docs" / "examples" / "otlp"
@@ -69,31 +66,6 @@ def variables(name: str) -> dict[str, str]:
     return {key: value for key, _, value in pairs}
 
 
-@contextmanager
-def receiver(requests: list[tuple[str, dict[str, str], bytes]]) -> Iterator[str]:
-    """Keep the path, headers and body of each request to the address that this yields."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            requests.append((self.path, dict(self.headers.items()), body))
-            self.send_response(200)
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_environment_takes_effect(
     name: str, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
@@ -101,7 +73,8 @@ def test_environment_takes_effect(
     """A real exporter sends what the variables say, with only the host replaced."""
     given = variables(name)
     requests: list[tuple[str, dict[str, str], bytes]] = []
-    with receiver(requests) as address:
+    with posts(lambda *request: requests.append(request)) as port:
+        address = f"127.0.0.1:{port}"
         for key, value in given.items():
             address_of = key.endswith("_ENDPOINT")
             here = urlsplit(value)._replace(scheme="http", netloc=address).geturl()

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +24,7 @@ from prometheus_client.utils import floatToGoString
 from asgi_ws_observe.metrics.catalogue import CATALOGUE
 from tests.servers.otlp import receiving
 from tests.servers.processes import absent, free_port, started
-from tests.support import until
+from tests.support import posts, until
 
 try:
     import rotel  # type: ignore[import-untyped]
@@ -76,42 +74,23 @@ async def collected_metrics(
         export: Gets the collector's endpoint; whatever it starts has flushed when it returns.
     """
     metrics: list[Metric] = []
-    with _sink(metrics) as port, _collector(port, log) as endpoints:
+
+    def take(_: str, __: dict[str, str], body: bytes) -> None:
+        metrics.extend(_metrics_in(body))
+
+    with posts(take) as port, _collector(port, log) as endpoints:
         await export(endpoints[protocol])
         await asyncio.to_thread(_say_last, endpoints["http/protobuf"])
         await until(lambda: LAST in {each.name for each in metrics}, 20)
     return [each for each in metrics if each.name != LAST]
 
 
-@contextmanager
-def _sink(metrics: list[Metric]) -> Iterator[int]:
-    """Keep what arrives at the port that this yields: oteltap cannot read what rotel compresses."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            request = ExportMetricsServiceRequest.FromString(gzip.decompress(body))
-            metrics.extend(
-                metric
-                for of_resource in request.resource_metrics
-                for of_scope in of_resource.scope_metrics
-                for metric in of_scope.metrics
-            )
-            self.send_response(200)
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server.server_port
-        finally:
-            server.shutdown()
-            thread.join()
+def _metrics_in(body: bytes) -> Iterator[Metric]:
+    """Yield the metrics of a request that rotel compressed, which oteltap cannot read."""
+    request = ExportMetricsServiceRequest.FromString(gzip.decompress(body))
+    for of_resource in request.resource_metrics:
+        for of_scope in of_resource.scope_metrics:
+            yield from of_scope.metrics
 
 
 def _say_last(endpoint: str) -> None:
