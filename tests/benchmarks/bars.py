@@ -24,8 +24,8 @@ _FLOOR: Final = (
     "are nearly all of it, and only a compiled part would make them cheaper."
 )
 _SPAN: Final = (
-    f"what is not the SDK's own of a traced message is little: {_WHERE}. A span below the "
-    "connection's, with one attribute, current in the handler, costs that much however it is made."
+    "a span below the connection's, with one attribute and current in the handler, takes nearly as "
+    f"much when it is made by the SDK's own means and nothing is counted: {_WHERE}."
 )
 _NOISE: Final = (
     "server and clients share the machine's cores, and these figures move by several hundredths "
