@@ -25,7 +25,7 @@ from asgi_ws_observe.buckets import MOST_PENDING
 from asgi_ws_observe.channel import Channel
 from asgi_ws_observe.metrics.prometheus import numbers_of
 from asgi_ws_observe.store import RouteNumbers
-from tests.support import ACCEPT, CONNECT, disconnect, scope
+from tests.support import ACCEPT, CONNECT, Server, disconnect, scope, until
 
 texts = st.text(max_size=300) | st.sampled_from(["", "\ud800", "x" * 5000])
 #: What a message can carry, and what it must not.
@@ -314,3 +314,38 @@ def test_listener_that_goes_takes_the_gate_with_it() -> None:
     after: list[Any] = [connection.gate, connection.skipped]
 
     assert ([gate, {}], [None, None]) == (before, after)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+async def test_send_that_returns_leaves_those_that_wait(first: int) -> None:
+    """Whichever returns first, the time is that of the one that has waited longest."""
+    doors = [asyncio.Event(), asyncio.Event()]
+    seen: list[Any] = []
+
+    async def send(message: Any) -> None:
+        if "text" in message:
+            await doors[int(message["text"])].wait()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        connection = current_connection()
+        await receive()
+        await send(ACCEPT)
+        tasks = []
+        for number in range(2):
+            message = {"type": "websocket.send", "text": str(number)}
+            tasks.append(asyncio.create_task(send(message)))
+            await until(lambda: connection.sending == len(tasks))
+        began = connection.sending_since
+        doors[first].set()
+        await tasks[first]
+        seen.extend([connection.sending, connection.sending_since > began])
+        doors[1 - first].set()
+        await tasks[1 - first]
+        seen.extend([connection.sending, connection.sending_since])
+
+    middleware = WebSocketObserveMiddleware(
+        app, registry=CollectorRegistry(), settings=Settings(log_handler="off")
+    )
+    await middleware(scope(), Server([CONNECT]).receive, send)
+
+    assert [1, first == 0, 0, 0.0] == seen

@@ -126,6 +126,22 @@ async def test_lifespan_starts_and_stops_the_periodic_work(registry: CollectorRe
     assert middleware._runtime._loop is None
 
 
+async def test_start_up_that_fails_starts_nothing(registry: CollectorRegistry) -> None:
+    """The server hears of it from the application."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "lifespan.startup.failed", "message": "no database"})
+
+    middleware = WebSocketObserveMiddleware(
+        app, registry=registry, settings=Settings(loop_lag_interval=0.001, log_handler="off")
+    )
+    server = Server([{"type": "lifespan.startup"}])
+    await middleware({"type": "lifespan"}, server.receive, server.send)
+
+    assert [{"type": "lifespan.startup.failed", "message": "no database"}] == server.sent
+    assert middleware._runtime._loop is None
+
+
 async def test_without_lifespan_the_first_websocket_starts_the_periodic_work(
     registry: CollectorRegistry,
 ) -> None:
