@@ -20,20 +20,22 @@ def for_sampled_children(tracer: Tracer) -> Tracer:
 
     The SDK's `ParentBased`, which is its default, passes every question on, by what the parent is.
     For such children it always asks the same other sampler, so that can be asked at once: a part
-    of what a message's span costs is finding that out again. For any other sampler it is the
-    tracer itself.
+    of what a message's span costs is finding that out again. Where the answer is always yes, it is
+    given again. For any other sampler it is the tracer itself.
 
     Args:
         tracer: The SDK's, or anybody's.
     """
     sampler: Any = getattr(tracer, "sampler", None)
     sdk = sys.modules.get("opentelemetry.sdk.trace.sampling")
-    delegate = getattr(sampler, "_local_parent_sampled", None)
-    if delegate is None or type(sampler) is not getattr(sdk, "ParentBased", None):
+    decides = sampler
+    if type(sampler) is getattr(sdk, "ParentBased", None):
+        decides = getattr(sampler, "_local_parent_sampled", sampler)
+    always = sampler is not None and decides is getattr(sdk, "ALWAYS_ON", None)
+    if decides is sampler and not always:
         return tracer
     children: Any = copy.copy(tracer)
-    always = delegate is getattr(sdk, "ALWAYS_ON", None)
-    children.sampler = _SameAnswer(delegate) if always else delegate
+    children.sampler = _SameAnswer(decides) if always else decides
     return children  # type: ignore[no-any-return]
 
 

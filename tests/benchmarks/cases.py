@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from prometheus_client import CollectorRegistry, Counter
 
 from asgi_ws_observe import Settings, WebSocketObserveMiddleware
@@ -91,7 +91,8 @@ def pass_through(app: Any) -> Any:
 
 
 def _sdk(*, sampled: bool) -> tuple[TracerProvider, Dropped]:
-    provider = TracerProvider(sampler=ALWAYS_ON if sampled else ALWAYS_OFF)
+    # Sampled by the SDK's own default.
+    provider = TracerProvider() if sampled else TracerProvider(sampler=ALWAYS_OFF)
     dropped = Dropped()
     provider.add_span_processor(dropped)
     return provider, dropped

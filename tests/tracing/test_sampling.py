@@ -57,7 +57,7 @@ def test_other_samplers_are_asked_themselves() -> None:
     class Own(ParentBased):
         pass
 
-    for sampler in (TraceIdRatioBased(0.5), ALWAYS_ON, Own(ALWAYS_ON), EverySecond()):
+    for sampler in (TraceIdRatioBased(0.5), ALWAYS_OFF, Own(ALWAYS_ON), EverySecond()):
         assert sampler is delegate(sampler)
 
 
@@ -89,9 +89,10 @@ async def test_sampler_decides_on_every_message(parent_based: bool) -> None:
 
 
 @pytest.mark.parametrize("given", [None, {"key": "value"}])
-def test_sampler_that_always_says_yes_gives_the_same_answer(given: Any) -> None:
+@pytest.mark.parametrize("used", [ParentBased(ALWAYS_OFF), ALWAYS_ON])
+def test_sampler_that_always_says_yes_gives_the_same_answer(used: Sampler, given: Any) -> None:
     """With the trace state of each parent, and with the attributes that it was asked with."""
-    sampler = delegate(ParentBased(ALWAYS_OFF))
+    sampler = delegate(used)
     assert sampler is not ALWAYS_ON
     for state in ("a", "a", "b", "a"):
         flags, states = TraceFlags(1), TraceState([("vendor", state)])
