@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Any, Final
+
+from .locks import fork_safe_lock
 
 __all__ = ["MOST_PENDING", "Buckets", "Exemplar"]
 
@@ -16,15 +16,8 @@ MOST_PENDING: Final = 256
 #: A span context, the observed value, and the wall time in seconds since the epoch.
 Exemplar = tuple[Any, float, float]
 
-# Held for microseconds, by whoever counts what is pending. A thread that has it does not exist in a
-# forked child, which would wait for it forever.
-_counting: Final = threading.Lock()
-if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows
-    os.register_at_fork(
-        before=_counting.acquire,
-        after_in_parent=_counting.release,
-        after_in_child=_counting.release,
-    )
+# Held for microseconds, by whoever counts what is pending.
+_counting: Final = fork_safe_lock()
 
 
 class Buckets:

@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
         "pure",
         frozenset(
             {
-                *("close_codes", "labels", "settings", "options", "exceptions"),
+                *("close_codes", "labels", "settings", "options", "exceptions", "locks"),
                 # What the system says about sockets.
                 *("kernel", "netlink", "sockets"),
             }

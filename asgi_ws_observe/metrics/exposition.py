@@ -127,11 +127,8 @@ class Exposition:
 
 def _with(worker: dict[str, str], labels: dict[str, str]) -> dict[str, str]:
     """Return a sample's labels with ours; one of the same name is renamed as Prometheus does."""
-    clash = WORKER in labels
-    rest = {
-        f"exported_{name}" if clash and name == WORKER else name: labels[name] for name in labels
-    }
-    return worker | rest
+    renamed = {f"exported_{WORKER}": labels[WORKER]} if WORKER in labels else {}
+    return labels | renamed | worker
 
 
 def _target_info(labels: dict[str, str]) -> Metric:

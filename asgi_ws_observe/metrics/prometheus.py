@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Iterator
 from itertools import accumulate, count
 from typing import Any, Final
@@ -25,6 +23,7 @@ from ..buckets import Exemplar as KeptExemplar
 from ..close_codes import CloseCodes
 from ..exceptions import SettingsError
 from ..hooks import OwnErrors
+from ..locks import fork_safe_lock
 from ..settings import MetricsAuth, Settings
 from ..store import Store
 from .catalogue import CATALOGUE, Instrument
@@ -147,16 +146,9 @@ class RegistryNumbers:
         self.workers = self.workers or settings.workers
 
 
-_lock = threading.Lock()
+_lock = fork_safe_lock()
 _ordinals = count(1)
 _numbers: WeakKeyDictionary[CollectorRegistry, RegistryNumbers] = WeakKeyDictionary()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows
-    # A thread that has it does not exist in the child, which would wait for it forever.
-    os.register_at_fork(
-        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
-    )
 
 
 def numbers_of(registry: CollectorRegistry | None = None) -> RegistryNumbers:

@@ -73,7 +73,7 @@ class Workers:
         self._errors = errors
         self._shared = False
         with contextlib.ExitStack() as opened:
-            # A directory that is locked is left alone by `_sweep`, and by systemd-tmpfiles.
+            # A directory that is locked is left alone by `places.sweep`, and by systemd-tmpfiles.
             self._held = places.hold(directory)
             opened.callback(os.close, self._held)
             self.slot, self._lock = self._claim()
