@@ -81,7 +81,8 @@ def test_slow_handler_is_a_span_of_its_length_in_the_trace_of_the_client(
     assert ["handler's own", "ws.message", "ws.upgrade /rooms/{room}"] == [
         each.name for each in (own, message, connection)
     ]
-    assert 0.8 <= ((message.end_time or 0) - (message.start_time or 0)) / 1e9 < 2.0
+    # The handler slept by another clock than the one that spans are dated by.
+    assert 0.75 < ((message.end_time or 0) - (message.start_time or 0)) / 1e9 < 2.0
     assert {TRACE_ID} == {identity(each)[0] for each in spans.all()}
     parents = [f"{each.parent.span_id:016x}" for each in (own, message, connection) if each.parent]
     assert [identity(message)[1], identity(connection)[1], PARENT_ID] == parents
