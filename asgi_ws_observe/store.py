@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from .buckets import Buckets
+from .fanout_numbers import MAX_CHANNELS, FanoutNumbers
 from .labels import MAX_ROUTES, OTHER, UNMATCHED, LabelLimiter, safe_text
 
 __all__ = [
@@ -67,7 +68,7 @@ HANDSHAKE_FAILURES: Final = (
 ERROR_PARTS: Final = (
     *("record", "tracing", "logs", "hook", "connection_id", "route"),
     *("metrics_auth", "collector", "runtime", "probe", "message_type", "trust", "workers"),
-    "otlp",
+    *("otlp", "fanout"),
 )
 #: Every kind of server that `asgi_ws_observe.transports` knows.
 TRANSPORTS: Final = (
@@ -163,6 +164,7 @@ class Store:
 
     Attributes:
         routes: Route label -> its numbers.
+        channels: Channel label -> its numbers.
         started: When counting began, nanoseconds since the epoch.
         live: Connections in their handshake or open.
         limit: The configured capacity, `None` where there is none.
@@ -186,6 +188,7 @@ class Store:
 
     def __init__(self) -> None:
         self.routes: dict[str, RouteNumbers] = {}
+        self.channels: dict[str, FanoutNumbers] = {}
         self.started = time.time_ns()
         self.live = 0
         self.limit: int | None = None
@@ -200,10 +203,11 @@ class Store:
         self.push: Any = None
         self.span_bucket: Any = None
         self.own_errors = dict.fromkeys(ERROR_PARTS, 0)
-        self.dropped_labels = {"route": 0, "type": 0}
+        self.dropped_labels = {"route": 0, "type": 0, "channel": 0}
         self.unexpected: dict[tuple[str, str], int] = {}
         self.scrape_seconds = 0.0
         self._error_type = LabelLimiter(MAX_ERROR_TYPES, lambda: self.count_drop("type"))
+        self._channel = LabelLimiter(MAX_CHANNELS, lambda: self.count_drop("channel"))
         self._lock = threading.Lock()
 
     def route(self, template: str, most: int = MAX_ROUTES) -> RouteNumbers:
@@ -227,6 +231,19 @@ class Store:
             numbers = self.routes.get(label)
             if numbers is None:
                 numbers = self.routes[label] = RouteNumbers(label)
+        return numbers
+
+    def channel(self, name: str) -> FanoutNumbers:
+        """Return the numbers of a channel, which exist as zeros from the first call.
+
+        Args:
+            name: What the application calls it; the first `MAX_CHANNELS` get a label of their own.
+        """
+        with self._lock:
+            label = self._channel(name)
+            numbers = self.channels.get(label)
+            if numbers is None:
+                numbers = self.channels[label] = FanoutNumbers(label)
         return numbers
 
     def count_drop(self, label: str) -> None:

@@ -32,8 +32,8 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
         "record",
         frozenset(
             {
-                *("states", "buckets", "store", "hooks", "observation", "probe", "traffic"),
-                *("connection", "current"),
+                *("states", "buckets", "fanout_numbers", "store", "hooks", "observation"),
+                *("probe", "traffic", "connection", "current"),
             }
         ),
     ),

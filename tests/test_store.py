@@ -185,4 +185,4 @@ def test_dropped_labels_are_counted_by_label() -> None:
 
     store.count_drop("route")
 
-    assert {"route": 1, "type": 0} == store.dropped_labels
+    assert {"route": 1, "type": 0, "channel": 0} == store.dropped_labels

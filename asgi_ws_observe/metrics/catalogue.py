@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from .. import __version__
 from ..buckets import Buckets
 from ..close_codes import MAX_CODE_LABELS, REASONS
+from ..fanout_numbers import (
+    DELIVERY_BOUNDS,
+    DROP_REASONS,
+    LAG_ORIGINS,
+    MAX_CHANNELS,
+    OUTCOMES,
+    RECIPIENT_BOUNDS,
+    FanoutNumbers,
+)
 from ..labels import MAX_ROUTES
 from ..sockets import COUNTED_STATES
 from ..states import EVENT_NAMES, State
@@ -84,7 +93,23 @@ LABELS: Final[dict[tuple[str, str], Label]] = {
     ("part", ""): Label(
         len(ERROR_PARTS), ", ".join(f"`{each}`" for each in ERROR_PARTS), "ws.observe.part"
     ),
-    ("label", ""): Label(2, "`route`, `type`", "ws.observe.label"),
+    ("label", ""): Label(3, "`route`, `type`, `channel`", "ws.observe.label"),
+    ("channel", ""): Label(
+        MAX_CHANNELS + 1,
+        f"the channel's name, or what its `label` makes of a topic; {MAX_CHANNELS}, then `other`",
+        "ws.fanout.channel",
+    ),
+    ("outcome", ""): Label(
+        len(OUTCOMES), ", ".join(f"`{each}`" for each in OUTCOMES), "ws.fanout.outcome"
+    ),
+    ("origin", ""): Label(
+        len(LAG_ORIGINS),
+        "`own` and `probe` (this process's own, free of clock skew), `other`",
+        "ws.fanout.origin",
+    ),
+    ("reason", "ws_messages_dropped"): Label(
+        len(DROP_REASONS), ", ".join(f"`{each}`" for each in DROP_REASONS), "ws.fanout.reason"
+    ),
     ("state", "ws_tcp_connections"): Label(
         len(COUNTED_STATES),
         ", ".join(f"`{each}`" for each in COUNTED_STATES),
@@ -261,6 +286,29 @@ def _dropped(store: Store) -> Iterator[Point]:
 
 def _scrape(store: Store) -> Iterator[Point]:
     yield (), store.scrape_seconds
+
+
+def _by_channel(
+    value: Callable[[FanoutNumbers], float | Buckets | None],
+) -> Callable[[Store], Iterator[Point]]:
+    def read(store: Store) -> Iterator[Point]:
+        for label, numbers in list(store.channels.items()):
+            found = value(numbers)
+            if found is not None:
+                yield (label,), found
+
+    return read
+
+
+def _by_channel_and(
+    value: Callable[[FanoutNumbers], Mapping[str, float | Buckets]],
+) -> Callable[[Store], Iterator[Point]]:
+    def read(store: Store) -> Iterator[Point]:
+        for label, numbers in list(store.channels.items()):
+            for key, found in value(numbers).items():
+                yield (label, key), found
+
+    return read
 
 
 def _up(store: Store) -> Iterator[Point]:
@@ -537,6 +585,120 @@ CATALOGUE: Final[tuple[Instrument, ...]] = (
         "Events that the connection's state does not expect, such as a send after the close.",
         "Does the application send into closed connections?",
         _unexpected,
+    ),
+    Instrument(
+        "ws_fanout_published",
+        "counter",
+        "{message}",
+        ("channel", "outcome"),
+        "Messages given to the broker, and those that it did not take.",
+        "Can this node publish?",
+        _by_channel_and(lambda numbers: numbers.published),
+    ),
+    Instrument(
+        "ws_fanout_publish_duration_seconds",
+        "histogram",
+        "s",
+        ("channel",),
+        "How long publishing took, failures included.",
+        "Is the broker slow to take messages?",
+        _by_channel(lambda numbers: numbers.publish),
+        DELIVERY_BOUNDS,
+    ),
+    Instrument(
+        "ws_fanout_outbox_messages",
+        "gauge",
+        "{message}",
+        ("channel",),
+        "Messages that wait here for the broker to come back; absent where none would.",
+        "How much is held back?",
+        _by_channel(lambda numbers: numbers.outbox),
+        additive=True,
+    ),
+    Instrument(
+        "ws_fanout_delivered",
+        "counter",
+        "{message}",
+        ("channel",),
+        "Messages of the broker that the application took on this node.",
+        "Does the bus still deliver?",
+        _by_channel(lambda numbers: numbers.delivered),
+    ),
+    Instrument(
+        "ws_fanout_lag_seconds",
+        "histogram",
+        "s",
+        ("channel", "origin"),
+        "From publishing to the delivery on this node. What another node published is measured by "
+        "the clocks of both machines, the rest by one.",
+        "How far behind is the bus?",
+        _by_channel_and(lambda numbers: numbers.lag),
+        DELIVERY_BOUNDS,
+    ),
+    Instrument(
+        "ws_fanout_recipients",
+        "histogram",
+        "{connection}",
+        ("channel",),
+        "Connections of this node that a message went to.",
+        "How wide does one message fan out?",
+        _by_channel(lambda numbers: numbers.recipients),
+        RECIPIENT_BOUNDS,
+    ),
+    Instrument(
+        "ws_fanout_delivery_duration_seconds",
+        "histogram",
+        "s",
+        ("channel",),
+        "From a hub taking a message until the last of its connections had sent or dropped it.",
+        "How long do the last of a room wait?",
+        _by_channel(lambda numbers: numbers.delivery),
+        DELIVERY_BOUNDS,
+    ),
+    Instrument(
+        "ws_fanout_lost",
+        "counter",
+        "{message}",
+        ("channel",),
+        "Messages that were published and never arrived here, by the gaps in their sequence.",
+        "Did users miss messages?",
+        _by_channel(lambda numbers: numbers.lost),
+    ),
+    Instrument(
+        "ws_fanout_listener_up",
+        "gauge",
+        "{listener}",
+        ("channel",),
+        "Whether the listener has all its subscriptions; absent where there is no listener.",
+        "Is this node deaf?",
+        _by_channel(lambda numbers: numbers.listener_up),
+    ),
+    Instrument(
+        "ws_fanout_reconnects",
+        "counter",
+        "{connection}",
+        ("channel",),
+        "How often the listener lost the broker and came back.",
+        "Is the connection to the broker stable?",
+        _by_channel(lambda numbers: numbers.reconnects),
+    ),
+    Instrument(
+        "ws_fanout_probe_age_seconds",
+        "gauge",
+        "s",
+        ("channel",),
+        "How long ago this node's last probe came back through the broker; absent without probes.",
+        "Does the bus deliver when nobody talks?",
+        _by_channel(lambda numbers: numbers.probe_age()),
+    ),
+    Instrument(
+        "ws_messages_dropped",
+        "counter",
+        "{message}",
+        ("channel", "reason"),
+        "Messages that one connection, or this node, did not get although they were there.",
+        "Whose queue overflows?",
+        _by_channel_and(lambda numbers: numbers.dropped),
     ),
     Instrument(
         "event_loop_lag_seconds",

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from asgi_ws_observe import Settings
 from asgi_ws_observe.buckets import Buckets
 from asgi_ws_observe.connection import Connection
+from asgi_ws_observe.fanout_numbers import FanoutNumbers
 from asgi_ws_observe.hooks import OwnErrors
 from asgi_ws_observe.metrics.catalogue import CATALOGUE, LABELS, Instrument, Label
 from asgi_ws_observe.metrics.prometheus import StoreCollector
@@ -129,6 +130,10 @@ def hostile() -> Store:
         numbers.look = FOUND
     load.store.tcp_connections = dict.fromkeys(COUNTED_STATES, 7)
     load.store.transports = dict.fromkeys(TRANSPORTS)
+    for number in range(500):
+        channel = load.store.channel(f"room:{number}")
+        channel.outbox = channel.listener_up = 1
+        channel.probe_age = lambda: 0.5
     return load.store
 
 
@@ -188,6 +193,7 @@ def test_gauges_are_additive_where_a_sum_over_processes_makes_sense() -> None:
     expected = {
         *("ws_connections_active", "ws_connections_limit", "ws_slow_connections"),
         *("ws_send_buffer_current_bytes", "ws_queue_depth", "ws_tcp_connections"),
+        "ws_fanout_outbox_messages",
     }
     assert expected == {each.name for each in CATALOGUE if each.additive}
 
@@ -334,6 +340,7 @@ def bump(numbers: dict[str, int]) -> None:
 #: Attribute of the store -> a change of it that has to show.
 STORE_CHANGES: dict[str, Callable[[Store], object]] = {
     "routes": lambda store: store.route("/new"),
+    "channels": lambda store: store.channel("news"),
     "limit": lambda store: setattr(store, "limit", 7),
     "node": lambda store: setattr(store, "node", "node-7"),
     "worker": lambda store: setattr(store, "worker", 7),
@@ -369,6 +376,20 @@ ROUTE_CHANGES: dict[str, Callable[[RouteNumbers], object]] = {
     "size_in": lambda numbers: numbers.size_in.observe(77),
     "size_out": lambda numbers: numbers.size_out.observe(77),
 }
+CHANNEL_CHANGES: dict[str, Callable[[FanoutNumbers], object]] = {
+    "published": lambda numbers: bump(numbers.published),
+    "publish": lambda numbers: numbers.publish.observe(0.5),
+    "delivered": lambda numbers: setattr(numbers, "delivered", 7),
+    "lag": lambda numbers: numbers.lag["own"].observe(0.5),
+    "recipients": lambda numbers: numbers.recipients.observe(7),
+    "delivery": lambda numbers: numbers.delivery.observe(0.5),
+    "dropped": lambda numbers: bump(numbers.dropped),
+    "lost": lambda numbers: setattr(numbers, "lost", 7),
+    "outbox": lambda numbers: setattr(numbers, "outbox", 7),
+    "listener_up": lambda numbers: setattr(numbers, "listener_up", 1),
+    "reconnects": lambda numbers: setattr(numbers, "reconnects", 7),
+    "probe_age": lambda numbers: setattr(numbers, "probe_age", lambda: 0.5),
+}
 
 
 def test_every_attribute_of_the_store_is_tested() -> None:
@@ -376,6 +397,7 @@ def test_every_attribute_of_the_store_is_tested() -> None:
     attributes = {name for name in vars(Store()) if not name.startswith("_")}
     assert attributes == set(STORE_CHANGES) | UNEXPOSED
     assert set(RouteNumbers.__slots__) == set(ROUTE_CHANGES) | {"label"}
+    assert set(FanoutNumbers.__slots__) == set(CHANNEL_CHANGES) | {"label"}
 
 
 @pytest.mark.parametrize("name", STORE_CHANGES)
@@ -397,6 +419,18 @@ def test_change_of_a_route_shows(name: str) -> None:
     changed = set(exposition(store).splitlines()) - set(before)
     assert changed
     assert all('route="/rooms/{room}"' in line for line in changed)
+
+
+@pytest.mark.parametrize("name", CHANNEL_CHANGES)
+def test_change_of_a_channel_shows(name: str) -> None:
+    """Every number of a channel is read by some instrument, with the channel's label."""
+    store = Store()
+    numbers = store.channel("room:{id}")
+    before = exposition(store).splitlines()
+    CHANNEL_CHANGES[name](numbers)
+    changed = set(exposition(store).splitlines()) - set(before)
+    assert changed
+    assert all('channel="room:{id}"' in line for line in changed)
 
 
 #: Gauge of the last look, with its direction where it has one -> what the two looks show.

@@ -70,6 +70,13 @@ def full_store() -> Store:
             getattr(numbers, name).observe(0.004)
         for name in ("buffer", "size_in", "size_out"):
             getattr(numbers, name).observe(100)
+    channel = store.channel("rooms")
+    channel.published["failed"] = channel.delivered = channel.lost = channel.reconnects = 3
+    channel.outbox = channel.listener_up = channel.dropped["left"] = 1
+    channel.probe_age = lambda: 0.25
+    channel.recipients.observe(7)
+    for buckets in (channel.publish, channel.delivery, *channel.lag.values()):
+        buckets.observe(0.004)
     return store
 
 
