@@ -266,7 +266,7 @@ def test_hostile_load_stays_within_the_bounds(instrument: Instrument, hostile: S
 @by_name
 def test_hostile_load_yields_only_listed_values(instrument: Instrument, hostile: Store) -> None:
     """A closed set has no other values than the reference lists."""
-    open_sets = {"route", "code", "type", "version"}
+    open_sets = {"route", "code", "type", "version", "channel"}
     for values, _ in instrument.read(hostile):
         for label, value in zip(instrument.labels, values, strict=True):
             listed = re.findall(r"`([^`]+)`", bound(instrument, label).values)
@@ -275,7 +275,12 @@ def test_hostile_load_yields_only_listed_values(instrument: Instrument, hostile:
 
 @pytest.mark.parametrize(
     ("name", "label", "expected"),
-    [("ws_connects", "route", 101), ("ws_closes", "code", 32), ("ws_errors", "type", 21)],
+    [
+        ("ws_connects", "route", 101),
+        ("ws_closes", "code", 32),
+        ("ws_errors", "type", 21),
+        ("ws_fanout_lost", "channel", 51),
+    ],
 )
 def test_hostile_load_reaches_the_bounds(
     hostile: Store, name: str, label: str, expected: int
