@@ -21,7 +21,13 @@ from .hooks import ConnectionHook
 from .labels import as_text, safe_text
 from .settings import Settings
 
-__all__ = ["LOG_FIELDS", "ConnectionLog", "JSONFormatter", "log_to_stderr_if_unconfigured"]
+__all__ = [
+    "LOG_FIELDS",
+    "ConnectionLog",
+    "JSONFormatter",
+    "log_to_stderr_if_unconfigured",
+    "write_line",
+]
 
 logger = logging.getLogger("asgi_ws_observe.connection")
 
@@ -33,6 +39,13 @@ _COMMON: Final = {
     "node": "`Settings.node`, where it is set",
     "route": "the path template, or `unmatched`",
     "client_address": "the peer's address, as the server gives it",
+}
+_OF_CHANNEL: Final = {
+    "event": "`ws_fanout_down` when a channel's listener loses the broker, `ws_fanout_up` when it "
+    "is back",
+    "node": "`Settings.node`, where it is set",
+    "channel": "the channel's name",
+    "system": "`redis`, `nats`",
 }
 #: Event -> its fields and what they mean. Empty ones are left out of a line.
 LOG_FIELDS: Final[dict[str, dict[str, str]]] = {
@@ -80,6 +93,12 @@ LOG_FIELDS: Final[dict[str, dict[str, str]]] = {
         "message_type": "what `current_message().type` was set to",
         "messages_in": "messages received until then",
     },
+    "ws_fanout_down": _OF_CHANNEL
+    | {
+        "error_type": "the class of what the client of the broker raised",
+        "error_text": "what it said",
+    },
+    "ws_fanout_up": _OF_CHANNEL | {"away": "for how long it had not been listening, seconds"},
 }
 
 _STANDARD: Final = frozenset(
@@ -140,17 +159,11 @@ class ConnectionLog(ConnectionHook):
             for name, value in self._values(event, connection, error).items()
             if name in LOG_FIELDS[event] and value not in (None, "")
         }
-        text = " ".join(f"{name}={_quoted(fields[name])}" for name in fields if name != "event")
-        for name, given in connection.fields.items():
-            fields[f"app.{name}" if name in _RESERVED else name] = given
-        # Not by `extra`, which raises where a record factory of the application's has set a field
-        # of the same name; nor by `logger.log`, which walks the stack to name our own line.
-        cause = None if error is None else (type(error), error, error.__traceback__)
-        record = logger.makeRecord(
-            logger.name, level, __file__, 0, "%s %s", (event, text), cause, "_write"
-        )
-        vars(record).update(fields)
-        logger.handle(record)
+        more = {
+            f"app.{name}" if name in _RESERVED else name: given
+            for name, given in connection.fields.items()
+        }
+        write_line(logger, level, fields, more, error)
 
     def _values(
         self, event: str, connection: Connection, error: BaseException | None
@@ -225,6 +238,33 @@ class LivingLog(ConnectionLog):
                 values["write_buffer_bytes"] = None if probe is None else probe.write_buffer()
             values["sending"] = connection.sending or None
         return values
+
+
+def write_line(
+    to: logging.Logger,
+    level: int,
+    fields: dict[str, Any],
+    more: dict[str, Any] | None = None,
+    error: BaseException | None = None,
+) -> None:
+    """Write one line.
+
+    Args:
+        to: Whose.
+        level: How grave it is.
+        fields: ``event``, and what the plain line and the record have.
+        more: What the record has besides.
+        error: Whose traceback it has.
+    """
+    text = " ".join(f"{name}={_quoted(fields[name])}" for name in fields if name != "event")
+    # Not by `extra`, which raises where a record factory of the application's has set a field of
+    # the same name; nor by `logger.log`, which walks the stack to name our own line.
+    cause = None if error is None else (type(error), error, error.__traceback__)
+    record = to.makeRecord(
+        to.name, level, __file__, 0, "%s %s", (fields["event"], text), cause, "write_line"
+    )
+    vars(record).update(fields | (more or {}))
+    to.handle(record)
 
 
 def _seen_below(connection: Connection) -> dict[str, Any]:

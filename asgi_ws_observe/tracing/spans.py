@@ -21,10 +21,10 @@ from .messages import Detail, MessageSpans
 from .sends import SendSpans
 from .upgrade import ConnectionTrace
 
-__all__ = ["ConnectionTracing", "Continuation"]
+__all__ = ["NO_SDK", "ConnectionTracing", "Continuation"]
 
-# What there is before an SDK is configured: spans of these record nothing, so none is made.
-_NO_SDK: Final = (trace.ProxyTracerProvider, trace.NoOpTracerProvider)
+#: What there is before an SDK is configured: spans of these record nothing, so none is made.
+NO_SDK: Final = (trace.ProxyTracerProvider, trace.NoOpTracerProvider)
 
 
 class ConnectionTracing(ConnectionHook):
@@ -54,7 +54,7 @@ class ConnectionTracing(ConnectionHook):
     def started(self, connection: Connection) -> None:
         provider = self._given or trace.get_tracer_provider()
         scope = connection.scope
-        if isinstance(provider, _NO_SDK) or self._environment.excludes(scope):
+        if isinstance(provider, NO_SDK) or self._environment.excludes(scope):
             return
         if provider is not self._used:
             self._used = provider

@@ -1,0 +1,229 @@
+"""What every channel does, whatever broker carries its messages."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Final
+
+import orjson
+from opentelemetry.trace import Span, TracerProvider
+from prometheus_client import CollectorRegistry
+
+from ..fanout_numbers import FanoutNumbers
+from ..metrics.prometheus import numbers_of
+from ..tracing.contexts import attach, get_current
+from ..tracing.messages import fail
+from .delivery import Delivery
+from .envelope import extract as read_envelope
+from .envelope import inject, inject_headers
+from .settings import ChannelSettings
+from .spans import FanoutSpans, inside_publish
+
+__all__ = ["Counters", "Fanout", "Publishing"]
+
+#: Topics whose sequence, and whose label, a process remembers.
+MAX_TOPICS: Final = 10_000
+
+
+def plain(body: Any) -> bytes:
+    """Return a body as bytes."""
+    if isinstance(body, str):
+        return body.encode()
+    return body if isinstance(body, bytes) else orjson.dumps(body)
+
+
+class Counters:
+    """Numbers what one process publishes, by topic.
+
+    Attributes:
+        id: Names this process; another one after every start.
+    """
+
+    def __init__(self) -> None:
+        self.id = secrets.token_hex(8)
+        self._forgotten = 0
+        self._topics: OrderedDict[str, tuple[str, int]] = OrderedDict()
+
+    def next(self, topic: str) -> tuple[str, int]:
+        """Return the publisher and the sequence number of a topic's next message.
+
+        A topic that was forgotten begins again at 1, and so as another publisher.
+        """
+        publisher, last = self._topics.get(topic) or (self._name(), 0)
+        self._topics[topic] = found = (publisher, last + 1)
+        self._topics.move_to_end(topic)
+        if len(self._topics) > MAX_TOPICS:
+            self._topics.popitem(last=False)
+            self._forgotten += 1
+        return found
+
+    def is_own(self, publisher: str) -> bool:
+        """Return whether it was this process."""
+        return publisher.partition(".")[0] == self.id
+
+    def _name(self) -> str:
+        return f"{self.id}.{self._forgotten}" if self._forgotten else self.id
+
+
+class Fanout:
+    """Publishing and delivering over a broker that the application's own code talks to.
+
+    For Kafka, RabbitMQ and whatever else: what is sent goes through `publishing`, what arrives
+    through `delivery`. The channels of Redis and NATS are built on it.
+
+    Args:
+        system: OpenTelemetry's ``messaging.system``, such as ``kafka``.
+        name: The value of the label ``channel``. Default: the system.
+        label: Makes a topic's value of that label instead, such as ``room:{id}`` of ``room:17``.
+        trace: What a publisher is to a delivery's span: its ``parent``, a ``link``; ``off`` for no
+            spans.
+        key: Wraps every body under this key; see `inject`.
+        registry: Whose metrics. Default: prometheus_client's own.
+        tracer_provider: Whose spans. Default: the global one.
+
+    Raises:
+        SettingsError: A value is not accepted.
+    """
+
+    def __init__(
+        self,
+        system: str,
+        *,
+        registry: CollectorRegistry | None = None,
+        tracer_provider: TracerProvider | None = None,
+        **settings: Any,
+    ) -> None:
+        self.settings: Final = ChannelSettings(**{"name": system, **settings})
+        self.counters: Final = Counters()
+        self.spans: Final = FanoutSpans(system, self.settings.trace, tracer_provider)
+        found = numbers_of(registry)
+        self.store: Final = found.store
+        self.errors: Final = found.errors
+        self.numbers: Final = self.store.channel(self.settings.name)
+        self._by_topic: dict[str, FanoutNumbers] = {}
+
+    def publishing(self, topic: str, body: Any, *, headers: bool = True) -> Publishing:
+        """Return what sends one message: ``with fanout.publishing(topic, body) as message: ...``.
+
+        Args:
+            topic: Where to; on the span, never a label.
+            body: What: JSON, text or bytes.
+            headers: Whether the broker carries headers: then `Publishing.payload` is the body
+                alone, else the headers are in it.
+        """
+        return Publishing(self, topic, body, headers)
+
+    def delivery(self, topic: str, payload: bytes | str, *, headers: Any = None) -> Delivery:
+        """Return what has arrived, for ``with fanout.delivery(topic, payload) as delivery: ...``.
+
+        Counts it as delivered.
+
+        Args:
+            topic: Where it was published.
+            payload: As the broker handed it over, an envelope or not.
+            headers: What came beside it: a mapping, or pairs, of text or bytes.
+        """
+        found = Delivery(self, topic, read_envelope(payload, headers=headers))
+        found.arrived()
+        return found
+
+    def numbers_of(self, topic: str) -> FanoutNumbers:
+        """Return the numbers of a topic's label."""
+        label = self.settings.label
+        if label is None:
+            return self.numbers
+        numbers = self._by_topic.get(topic)
+        if numbers is None:
+            if len(self._by_topic) >= MAX_TOPICS:
+                self._by_topic.clear()
+            self._by_topic[topic] = numbers = self._labelled(topic, label)
+        return numbers
+
+    def _labelled(self, topic: str, label: Any) -> FanoutNumbers:
+        try:
+            return self.store.channel(str(label(topic)))
+        except Exception as error:  # noqa: BLE001
+            self.errors.report("fanout", error, label, "its topics count as the channel's")
+            return self.numbers
+
+
+class Publishing:
+    """One message on its way to the broker; a context manager around the call that sends it.
+
+    Attributes:
+        payload: What to send, bytes.
+        headers: What to send beside it; empty where the payload carries all.
+        subscribers: To be set to how many subscribers the broker gave it to, where it says so.
+        late: To be set where it was neither taken nor refused, and is tried again later.
+    """
+
+    __slots__ = (
+        *("_fanout", "_numbers", "_previous", "_span", "_started", "_with_headers"),
+        *("body", "headers", "late", "payload", "subscribers", "topic"),
+    )
+
+    def __init__(self, fanout: Fanout, topic: str, body: Any, with_headers: bool) -> None:
+        self._fanout = fanout
+        self._with_headers = with_headers
+        self.topic = topic
+        self.body = body
+        self.payload = b""
+        self.headers: Mapping[str, str] = {}
+        self.subscribers: int | None = None
+        self.late = False
+
+    def __enter__(self) -> Publishing:
+        fanout = self._fanout
+        self._numbers = fanout.numbers_of(self.topic)
+        publisher, sequence = fanout.counters.next(self.topic)
+        self._span = span = fanout.spans.publish(self.topic, self._numbers.label, publisher)
+        self._previous = get_current()
+        if span is not None:
+            attach(inside_publish(span))
+        self._started = perf_counter()
+        try:
+            self._write(publisher, sequence)
+        except BaseException as error:
+            self.__exit__(type(error), error, error.__traceback__)
+            raise
+        if span is not None:
+            span.set_attribute("messaging.message.body.size", len(self.payload))
+        return self
+
+    def _write(self, publisher: str, sequence: int) -> None:
+        mark: dict[str, Any] = {
+            "publisher": publisher,
+            "sequence": sequence,
+            "time": time.time(),
+            "clock": self._started,
+        }
+        if self._with_headers:
+            self.headers = inject_headers(**mark)
+            self.payload = plain(self.body)
+        else:
+            self.payload = inject(self.body, key=self._fanout.settings.key, **mark)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        span: Span | None = self._span
+        self._numbers.publish.observe(perf_counter() - self._started)
+        if not self.late:
+            self._numbers.published["ok" if error is None else "failed"] += 1
+        if span is not None:
+            attach(self._previous)
+            if self.subscribers is not None:
+                span.set_attribute("ws.fanout.subscribers", self.subscribers)
+            if self.late:
+                span.set_attribute("ws.fanout.late", True)
+            if error is not None:
+                fail(span, error)
+            span.end()

@@ -1,0 +1,105 @@
+"""What a broker that keeps messages could not take yet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from ..fanout_numbers import FanoutNumbers
+from .listener import pauses, start
+
+__all__ = ["Kept", "Outbox"]
+
+
+class Kept(NamedTuple):
+    """A message that waits.
+
+    Attributes:
+        topic: Where to.
+        payload: Its bytes.
+        headers: What goes beside them.
+        numbers: Where it is counted.
+    """
+
+    topic: str
+    payload: bytes
+    headers: Mapping[str, str]
+    numbers: FanoutNumbers
+
+
+class Outbox:
+    """Sends what waits, in the order in which it was published, when the broker is back.
+
+    Args:
+        send: Sends one; raises what the broker raises.
+        most: How many may wait; the oldest are dropped first.
+        backoff: The longest pause between two attempts, seconds.
+        numbers: Of the channel, which shows how many wait.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[Kept], Coroutine[Any, Any, object]],
+        most: int,
+        backoff: float,
+        numbers: FanoutNumbers,
+    ) -> None:
+        self._send = send
+        self._most = most
+        self._backoff = backoff
+        self._numbers = numbers
+        self._waiting: deque[Kept] = deque()
+        self._task: asyncio.Task[None] | None = None
+        numbers.outbox = 0
+
+    def __bool__(self) -> bool:
+        return self._task is not None
+
+    def put(self, kept: Kept) -> None:
+        """Keep a message."""
+        self._waiting.append(kept)
+        if len(self._waiting) > self._most:
+            self._drop(self._waiting.popleft())
+        self._show()
+        if self._task is None:
+            self._task = start(self._run(), "ws_fanout_outbox")
+
+    async def aclose(self, timeout: float) -> None:
+        """Send what waits if that can be done in time; drop the rest."""
+        task, self._task = self._task, None
+        if task is not None:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(asyncio.shield(task), timeout)
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        while self._waiting:
+            self._drop(self._waiting.pop())
+        self._show()
+
+    async def _run(self) -> None:
+        waits: Iterator[float] = pauses(self._backoff)
+        while self._waiting:
+            kept = self._waiting.popleft()
+            try:
+                await self._send(kept)
+            except BaseException as error:
+                self._waiting.appendleft(kept)
+                if not isinstance(error, Exception):
+                    raise
+                await asyncio.sleep(next(waits))
+            else:
+                waits = pauses(self._backoff)
+                kept.numbers.published["ok"] += 1
+                self._show()
+        self._task = None
+
+    def _drop(self, kept: Kept) -> None:
+        kept.numbers.dropped["outbox_full"] += 1
+        kept.numbers.published["failed"] += 1
+
+    def _show(self) -> None:
+        self._numbers.outbox = len(self._waiting)

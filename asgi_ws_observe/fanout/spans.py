@@ -1,0 +1,105 @@
+"""The spans of publishing and of delivering."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from opentelemetry import trace
+from opentelemetry.context import Context, set_value
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Tracer, TracerProvider
+
+from .. import __version__
+from ..labels import safe_text
+from ..tracing.contexts import get_current
+from ..tracing.spans import NO_SDK
+
+__all__ = ["FanoutSpans", "inside_delivery", "inside_publish", "silently"]
+
+_EMPTY: Final = Context()
+# What instrumentations of client libraries look for: theirs would be a second span of the same.
+_SUPPRESSED: Final = "suppress_instrumentation"
+
+
+class FanoutSpans:
+    """Makes the spans of one channel.
+
+    Args:
+        system: The value of ``messaging.system``.
+        trace_as: What a publisher is to a delivery: its ``parent``, a ``link``; ``off`` for no
+            spans at all.
+        provider: Whose tracer to use; `None` for the global one, looked up for each span.
+    """
+
+    def __init__(self, system: str, trace_as: str, provider: TracerProvider | None = None) -> None:
+        self._system = system
+        self._links = trace_as == "link"
+        self._off = trace_as == "off"
+        self._given = provider
+        self._used: Any = None
+        self._tracer: Tracer
+
+    def publish(self, topic: str, label: str, publisher: str) -> Span | None:
+        """Return the started span of a message that is published, `None` without an SDK."""
+        if not self._has_tracer():
+            return None
+        attributes = self._attributes(topic, label, "publish", "send", publisher)
+        return self._tracer.start_span(
+            f"{self._system}.publish", kind=SpanKind.PRODUCER, attributes=attributes
+        )
+
+    def deliver(
+        self, topic: str, label: str, publisher: str | None, remote: SpanContext | None
+    ) -> Span | None:
+        """Return the started span of a delivery, `None` without an SDK.
+
+        What is current here is no part of it: a listener was started by anybody.
+        """
+        if not self._has_tracer():
+            return None
+        parent, links = _EMPTY, None
+        if remote is not None and self._links:
+            links = (Link(remote),)
+        elif remote is not None:
+            parent = trace.set_span_in_context(trace.NonRecordingSpan(remote), _EMPTY)
+        attributes = self._attributes(topic, label, "deliver", "process", publisher)
+        return self._tracer.start_span(
+            "ws.deliver", parent, SpanKind.CONSUMER, attributes, links=links
+        )
+
+    def _has_tracer(self) -> bool:
+        provider = self._given or trace.get_tracer_provider()
+        if self._off or isinstance(provider, NO_SDK):
+            return False
+        if provider is not self._used:
+            self._used = provider
+            self._tracer = provider.get_tracer("asgi_ws_observe", __version__)
+        return True
+
+    def _attributes(
+        self, topic: str, label: str, name: str, kind: str, publisher: str | None
+    ) -> dict[str, str]:
+        attributes = {
+            "messaging.system": self._system,
+            "messaging.operation.name": name,
+            "messaging.operation.type": kind,
+            "messaging.destination.name": safe_text(topic),
+            "ws.fanout.channel": label,
+        }
+        if publisher is not None:
+            attributes["ws.fanout.publisher"] = publisher
+        return attributes
+
+
+def inside_publish(span: Span) -> Context:
+    """Return the context in which a client library sends a message."""
+    return set_value(_SUPPRESSED, True, trace.set_span_in_context(span, get_current()))
+
+
+def inside_delivery(span: Span) -> Context:
+    """Return the context in which the application handles a delivery."""
+    return trace.set_span_in_context(span, _EMPTY)
+
+
+def silently() -> Context:
+    """Return the context of what a listener does for itself: nobody's, and not instrumented."""
+    return set_value(_SUPPRESSED, True, _EMPTY)
