@@ -42,7 +42,7 @@ _COMMON: Final = {
 }
 _OF_CHANNEL: Final = {
     "event": "`ws_fanout_down` when a channel's listener loses the broker, `ws_fanout_up` when it "
-    "is back",
+    "is back, `ws_fanout_refused` for the first message in a row that could not be published",
     "node": "`Settings.node`, where it is set",
     "channel": "the channel's name",
     "system": "`redis`, `nats`",
@@ -94,6 +94,11 @@ LOG_FIELDS: Final[dict[str, dict[str, str]]] = {
         "messages_in": "messages received until then",
     },
     "ws_fanout_down": _OF_CHANNEL
+    | {
+        "error_type": "the class of what the client of the broker raised",
+        "error_text": "what it said",
+    },
+    "ws_fanout_refused": _OF_CHANNEL
     | {
         "error_type": "the class of what the client of the broker raised",
         "error_text": "what it said",

@@ -16,19 +16,20 @@ from prometheus_client import CollectorRegistry
 
 from ..exceptions import SettingsError
 from ..labels import safe_text
-from ..logs import log_to_stderr_if_unconfigured, write_line
+from ..logs import write_line
 from ..timers import Timer
 from ..tracing.contexts import attach
 from .broker import Broker, Name, Received
 from .core import Fanout, Publishing
 from .delivery import Delivery
 from .envelope import extract, inject
-from .listener import Listener, State, within
+from .listener import Listener, State
 from .outbox import Kept, Outbox
 from .probes import Probes
 from .sequences import Sequences
 from .spans import silently
 from .subscription import Subscription
+from .tasks import within
 
 __all__ = ["PROBE_TOPIC", "FanoutChannel"]
 
@@ -89,7 +90,7 @@ class FanoutChannel(Fanout):
         if (interval := self.settings.probe_interval) is not None:
             self._probes = Probes(interval, self._send_probe, self._listener.restart, self.numbers)
         self._down_since: float | None = None
-        self._was_up = False
+        self._was_up = self._refused = False
 
     @property
     def state(self) -> State:
@@ -129,10 +130,9 @@ class FanoutChannel(Fanout):
         try:
             with message:
                 await self._publish(message)
-        except Exception as error:
-            if self.settings.raises or not message.payload:
+        except Exception:
+            if self.settings.raises or not message.ready:
                 raise
-            self.errors.report("fanout", error, "publish", "a message is not published")
         return message.subscribers
 
     async def _publish(self, message: Publishing) -> None:
@@ -148,7 +148,11 @@ class FanoutChannel(Fanout):
                 self.settings.timeout,
                 self._broker.publish(message.topic, message.payload, message.headers),
             )
-        except Exception:
+            self._refused = False
+        except Exception as error:
+            if not self._refused:
+                self._refused = True
+                self._log(logging.ERROR, "ws_fanout_refused", error)
             if outbox is None:
                 raise
             message.late = True
@@ -183,12 +187,11 @@ class FanoutChannel(Fanout):
 
     async def begin(self, subscription: Subscription) -> None:
         """Listen for a subscription; it calls this itself."""
-        fresh = [name for name in subscription.names if name not in self._heard]
         for name in subscription.names:
             heard = self._heard.setdefault(name, _Heard(Sequences(self._broker.loss_seconds)))
             heard.subscriptions.append(subscription)
         self._start()
-        await self._listener.add(fresh)
+        await self._listener.add(subscription.names)
 
     async def finish(self, subscription: Subscription) -> None:
         """Listen no more for a subscription; it calls this itself."""
@@ -227,9 +230,8 @@ class FanoutChannel(Fanout):
         name = self.settings.name
         if self._probes is not None:
             self._heard[self._probe] = _Heard(Sequences(self._broker.loss_seconds))
-            self._listener.expect(self._probe)
             self._probes.start(f"ws_fanout_probes {name}")
-        self._listener.start(f"ws_fanout_listener {name}")
+        self._listener.start(f"ws_fanout_listener {name}", self._heard)
 
     # What the listener's task calls.
 
@@ -287,7 +289,6 @@ class FanoutChannel(Fanout):
         if error is not None:
             values["error_type"] = type(error).__name__
             values["error_text"] = safe_text(error)
-        log_to_stderr_if_unconfigured()
         if logger.isEnabledFor(level):
             write_line(logger, level, {k: v for k, v in values.items() if v not in (None, "")})
 

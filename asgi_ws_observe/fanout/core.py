@@ -159,12 +159,13 @@ class Publishing:
         payload: What to send, bytes.
         headers: What to send beside it; empty where the payload carries all.
         subscribers: To be set to how many subscribers the broker gave it to, where it says so.
+        ready: Whether there is something to send: the body was one that can be.
         late: To be set where it was neither taken nor refused, and is tried again later.
     """
 
     __slots__ = (
         *("_fanout", "_numbers", "_previous", "_span", "_started", "_with_headers"),
-        *("body", "headers", "late", "payload", "subscribers", "topic"),
+        *("body", "headers", "late", "payload", "ready", "subscribers", "topic"),
     )
 
     def __init__(self, fanout: Fanout, topic: str, body: Any, with_headers: bool) -> None:
@@ -175,7 +176,7 @@ class Publishing:
         self.payload = b""
         self.headers: Mapping[str, str] = {}
         self.subscribers: int | None = None
-        self.late = False
+        self.late = self.ready = False
 
     def __enter__(self) -> Publishing:
         fanout = self._fanout
@@ -191,6 +192,7 @@ class Publishing:
         except BaseException as error:
             self.__exit__(type(error), error, error.__traceback__)
             raise
+        self.ready = True
         if span is not None:
             span.set_attribute("messaging.message.body.size", len(self.payload))
         return self

@@ -3,49 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
-from contextvars import Context
 from time import perf_counter
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from .broker import Broker, Name, Received
 from .settings import ChannelSettings
+from .tasks import pauses, start, stop, within
 
-__all__ = ["Listener", "pauses", "start", "within"]
+__all__ = ["Listener", "State"]
 
 #: What a listener does: it has no task, it connects and subscribes, it has all subscriptions, it
 #: waits for the next attempt.
 State = Literal["idle", "connecting", "listening", "waiting"]
-#: The shortest pause between two attempts, seconds.
-FIRST_PAUSE: Final = 0.1
-
-
-def start(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-    """Start a task that has nothing of whoever starts it: no trace, no connection."""
-    loop = asyncio.get_running_loop()
-    return Context().run(lambda: loop.create_task(work, name=name))
-
-
-async def within(seconds: float, work: Coroutine[Any, Any, Any]) -> Any:
-    """Return what the work returns.
-
-    Raises:
-        asyncio.TimeoutError: It took longer.
-    """
-    return await asyncio.wait_for(work, seconds)
-
-
-def pauses(longest: float) -> Iterator[float]:
-    """Yield how long to wait before each attempt, seconds: up to twice as long as the time before.
-
-    All of it is left to chance, so that a thousand nodes do not come back at once.
-    """
-    most = min(FIRST_PAUSE, longest)
-    while True:
-        yield random.uniform(0, most)  # noqa: S311 - nobody has to guess it
-        most = min(2 * most, longest)
 
 
 class Listener:
@@ -54,7 +25,7 @@ class Listener:
     Args:
         broker: The broker.
         settings: `ChannelSettings.timeout`, ``silence`` and ``backoff`` count.
-        on_message: Takes what has arrived.
+        on_message: Takes what has arrived; may return what is to be waited for before the next.
         on_up: Called when all subscriptions are there.
         on_down: Called with the reason when they are not any more, and with that of every attempt
             that failed.
@@ -77,47 +48,48 @@ class Listener:
         self._on_message = on_message
         self._on_up = on_up
         self._on_down = on_down
+        # Each with what is set while the broker has it.
         self._names: dict[Name, asyncio.Event] = {}
-        self._unconfirmed: set[Name] = set()
+        self._open = False
         self._task: asyncio.Task[None] | None = None
         broker.confirmed = self._confirmed
 
-    def start(self, name: str) -> None:
-        """Listen from now on; again is nothing."""
-        if self._task is None:
-            self.state = "connecting"
-            self._task = start(self._run(), name)
+    def start(self, task_name: str, names: Iterable[Name]) -> None:
+        """Listen from now on.
+
+        Args:
+            task_name: What the task is called.
+            names: What to subscribe to besides what is added.
+        """
+        for name in names:
+            self._names.setdefault(name, asyncio.Event())
+        self.state = "connecting"
+        self._task = start(self._run(), task_name)
 
     async def aclose(self) -> None:
         """Listen no more."""
         task, self._task = self._task, None
+        await stop(task)
+        self._names.clear()
         self.state = "idle"
-        if task is not None:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
-    def expect(self, name: Name) -> None:
-        """Subscribe to it whenever the broker is connected to."""
-        self._names.setdefault(name, asyncio.Event())
-
-    async def add(self, names: list[Name]) -> None:
+    async def add(self, names: Iterable[Name]) -> None:
         """Subscribe to more; return when the broker has taken them, or is not to be reached.
 
         Nothing is raised: what the broker has not taken is asked for again and again.
         """
+        fresh = [name for name in names if name not in self._names]
         events = [self._names.setdefault(name, asyncio.Event()) for name in names]
-        if self.state == "listening":
-            await self._say(self._broker.subscribe(names))
+        if self._open and fresh:
+            await self._say(self._broker.subscribe(fresh))
         with suppress(asyncio.TimeoutError):
             await within(self._settings.timeout, _all(events))
 
-    async def remove(self, names: list[Name]) -> None:
+    async def remove(self, names: Sequence[Name]) -> None:
         """Unsubscribe."""
         for name in names:
             self._names.pop(name, None)
-            self._unconfirmed.discard(name)
-        if self.state == "listening" and names:
+        if self._open and names:
             await self._say(self._broker.unsubscribe(names))
 
     async def restart(self) -> None:
@@ -139,9 +111,9 @@ class Listener:
             except Exception as error:  # noqa: BLE001 - clients raise what they like
                 self._on_down(error)
             finally:
+                self._open = False
                 self.state = "waiting"
-                with suppress(Exception):
-                    await within(self._settings.timeout, self._broker.shut())
+                await self._say(self._broker.shut())
             await asyncio.sleep(next(waits))
 
     async def _connect(self) -> None:
@@ -149,29 +121,34 @@ class Listener:
         for event in self._names.values():
             event.clear()
         await within(self._settings.timeout, self._broker.open())
-        self._unconfirmed = set(self._names)
-        await within(self._settings.timeout, self._broker.subscribe(list(self._names)))
-        # What is added from here on is subscribed by whoever adds it.
-        self.state = "listening"
+        # From here on whoever adds a name subscribes to it.
+        self._open = True
+        if self._names:
+            await within(self._settings.timeout, self._broker.subscribe(list(self._names)))
         ends = perf_counter() + self._settings.timeout
-        while self._unconfirmed:
-            await self._take(await self._broker.receive(max(0.001, ends - perf_counter())))
-            if perf_counter() > ends and self._unconfirmed:
-                raise TimeoutError(f"no answer to {len(self._unconfirmed)} subscriptions")
+        while missing := sum(not event.is_set() for event in self._names.values()):
+            left = ends - perf_counter()
+            if left <= 0:
+                raise TimeoutError(f"no answer to {missing} of {len(self._names)} subscriptions")
+            await self._take(await self._broker.receive(left))
+        self.state = "listening"
         self._on_up()
 
     async def _listen(self) -> None:
+        silence = self._settings.silence
         asked = False
         while True:
-            received = await self._broker.receive(self._settings.silence)
-            if received is None and asked:
-                raise TimeoutError(f"nothing heard for {2 * self._settings.silence:g} s")
-            asked = received is None
-            if received is None:
+            received = await self._broker.receive(silence)
+            if received is not None:
+                asked = False
+                await self._take(received)
+            elif asked:
+                raise TimeoutError(f"nothing heard for {2 * silence:g} s")
+            else:
+                asked = True
                 await within(self._settings.timeout, self._broker.ping())
-            await self._take(received)
 
-    async def _take(self, received: Any) -> None:
+    async def _take(self, received: Sequence[Received] | None) -> None:
         for each in received or ():
             waits = self._on_message(each)
             if waits is not None:
@@ -181,7 +158,6 @@ class Listener:
         event = self._names.get(name)
         if event is not None:
             event.set()
-        self._unconfirmed.discard(name)
 
 
 async def _all(events: list[asyncio.Event]) -> None:

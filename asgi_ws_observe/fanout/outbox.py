@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from ..fanout_numbers import FanoutNumbers
-from .listener import pauses, start
+from .tasks import pauses, start, stop
 
 __all__ = ["Kept", "Outbox"]
 
@@ -71,11 +70,8 @@ class Outbox:
         """Send what waits if that can be done in time; drop the rest."""
         task, self._task = self._task, None
         if task is not None:
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(asyncio.shield(task), timeout)
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await asyncio.wait([task], timeout=timeout)
+            await stop(task)
         while self._waiting:
             self._drop(self._waiting.pop())
         self._show()

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from ..fanout_numbers import FanoutNumbers
 from ..tracing.contexts import attach
-from .listener import start
 from .spans import silently
+from .tasks import start, stop
 
 __all__ = ["Probes"]
 
@@ -56,11 +56,8 @@ class Probes:
     async def aclose(self) -> None:
         """Probe no more."""
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-            self._numbers.probe_age = _no_age
+        await stop(task)
+        self._numbers.probe_age = _no_age
 
     def arrived(self) -> None:
         """Take in that one came back."""

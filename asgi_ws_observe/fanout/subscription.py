@@ -32,7 +32,7 @@ class Subscription:
         self._channel = channel
         self._waiting: deque[Delivery] = deque()
         self._most = most
-        self._arrival: asyncio.Future[None] | None = None
+        self._arrived = asyncio.Event()
         self._taken = asyncio.Event()
         self._begun = self._ended = False
 
@@ -58,19 +58,21 @@ class Subscription:
 
     async def __aiter__(self) -> AsyncIterator[Delivery]:
         # A generator: the event loop closes one that a loop has left.
-        async with self:
+        mine = not self._begun
+        await self.__aenter__()
+        try:
             while (delivery := await self._next()) is not None:
                 yield delivery
+        finally:
+            if mine:
+                await self.aclose()
 
     async def _next(self) -> Delivery | None:
         while not self._waiting:
             if self._ended:
                 return None
-            self._arrival = asyncio.get_running_loop().create_future()
-            try:
-                await self._arrival
-            finally:
-                self._arrival = None
+            self._arrived.clear()
+            await self._arrived.wait()
         delivery = self._waiting.popleft()
         self._taken.set()
         delivery.arrived()
@@ -79,7 +81,7 @@ class Subscription:
     def offer(self, delivery: Delivery) -> bool:
         """Take what has arrived; return whether another one had to go for it."""
         self._waiting.append(delivery)
-        self._wake()
+        self._arrived.set()
         if len(self._waiting) <= self._most:
             return False
         self._waiting.popleft()
@@ -99,8 +101,4 @@ class Subscription:
         """Take no more."""
         self._ended = True
         self._taken.set()
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._arrival is not None and not self._arrival.done():
-            self._arrival.set_result(None)
+        self._arrived.set()
