@@ -12,7 +12,7 @@ from ..hooks import OwnErrors
 from ..settings import Settings
 from .carriers import remote_context
 
-__all__ = ["PayloadReader"]
+__all__ = ["PayloadReader", "context_in"]
 
 # Keys under which tutorials nest a carrier.
 _NESTED: Final = ("_otel", "_traceContext")
@@ -54,7 +54,7 @@ class PayloadReader:
             return kind, None
         if kind is None:
             kind = self._type_in(envelope)
-        return kind, _context_in(envelope) if carrier else None
+        return kind, context_in(envelope) if carrier else None
 
     def _ask(self, message: Mapping[str, Any], errors: OwnErrors) -> str | None:
         callback = self._callback
@@ -89,7 +89,13 @@ class PayloadReader:
         return None
 
 
-def _context_in(envelope: Mapping[str, Any]) -> SpanContext | None:
+def context_in(envelope: Mapping[str, Any]) -> SpanContext | None:
+    """Return the span context that a JSON object carries, `None` where it carries none.
+
+    Args:
+        envelope: Has the carrier at the top level, as in CloudEvents' extension for distributed
+            tracing, or under ``_otel`` or ``_traceContext``.
+    """
     if "traceparent" in envelope:
         return remote_context(envelope)
     for key in _NESTED:
