@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections.abc import Iterable
 from math import inf, nan
@@ -102,6 +103,7 @@ def test_message_from_before_the_first_is_new_once_and_nothing_else_is_lost() ->
     sequences = Sequences(GRACE)
 
     assert [True, True, False, True, False] == feed(sequences, [17, 15, 15, 1, 17])
+    assert [True, True, False, False] == feed(sequences, [2, 1, 1, 2], topic="other")
     assert 0 == sequences.settle(inf)
 
 
@@ -206,6 +208,20 @@ def test_topic_that_is_forgotten_begins_anew() -> None:
     assert 4 == sequences.settle(0.0)
     assert [True, True] == feed(sequences, [9, 10], publisher="a", topic="x")
     assert 1 == sequences.settle(inf)
+
+
+def test_what_is_kept_is_bounded() -> None:
+    """However many topics, publishers and gaps there were."""
+    sequences = Sequences(GRACE, most=2)
+    sizes = set()
+    for number in range(100, 200):
+        feed(sequences, [1, 3, 5], topic=f"room {number}")
+        feed(sequences, [1, 3, 5], publisher=f"node {number}")
+        sequences.forget("room")
+        sequences.settle(inf)
+        sizes.add(len(pickle.dumps(sequences)))
+
+    assert 2 >= len(sizes)
 
 
 def test_unknown_topic_is_forgotten_silently() -> None:
