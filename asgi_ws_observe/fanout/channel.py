@@ -18,7 +18,6 @@ from ..exceptions import SettingsError
 from ..labels import safe_text
 from ..logs import write_line
 from ..timers import Timer
-from ..tracing.contexts import attach
 from .broker import Broker, Name, Received
 from .core import Fanout, Publishing
 from .delivery import Delivery
@@ -27,7 +26,6 @@ from .listener import Listener, State
 from .outbox import Kept, Outbox
 from .probes import Probes
 from .sequences import Sequences
-from .spans import silently
 from .subscription import Subscription
 from .tasks import within
 
@@ -159,7 +157,6 @@ class FanoutChannel(Fanout):
             outbox.put(kept)
 
     async def _send(self, kept: Kept) -> None:
-        attach(silently())
         await within(
             self.settings.timeout, self._broker.publish(kept.topic, kept.payload, kept.headers)
         )
@@ -197,12 +194,11 @@ class FanoutChannel(Fanout):
         """Listen no more for a subscription; it calls this itself."""
         over = []
         for name in subscription.names:
-            heard = self._heard.get(name)
-            if heard is not None and subscription in heard.subscriptions:
-                heard.subscriptions.remove(subscription)
-                if not heard.subscriptions:
-                    self._settle(inf, [self._heard.pop(name)])
-                    over.append(name)
+            heard = self._heard[name]
+            heard.subscriptions.remove(subscription)
+            if not heard.subscriptions:
+                self._settle(inf, [self._heard.pop(name)])
+                over.append(name)
         await self._listener.remove(over)
 
     async def aclose(self) -> None:

@@ -10,7 +10,6 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, Final
 
-import orjson
 from opentelemetry.trace import Span, TracerProvider
 from prometheus_client import CollectorRegistry
 
@@ -28,13 +27,6 @@ __all__ = ["Counters", "Fanout", "Publishing"]
 
 #: Topics whose sequence, and whose label, a process remembers.
 MAX_TOPICS: Final = 10_000
-
-
-def plain(body: Any) -> bytes:
-    """Return a body as bytes."""
-    if isinstance(body, str):
-        return body.encode()
-    return body if isinstance(body, bytes) else orjson.dumps(body)
 
 
 class Counters:
@@ -205,8 +197,7 @@ class Publishing:
             "clock": self._started,
         }
         if self._with_headers:
-            self.headers = inject_headers(**mark)
-            self.payload = plain(self.body)
+            self.payload, self.headers = inject_headers(self.body, **mark)
         else:
             self.payload = inject(self.body, key=self._fanout.settings.key, **mark)
 

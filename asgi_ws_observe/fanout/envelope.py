@@ -23,6 +23,7 @@ __all__ = ["Envelope", "extract", "inject", "inject_headers"]
 
 _META: Final = "_ws"
 _BODY: Final = "body"
+_KIND: Final = "ws-body"
 _OWN: Final = frozenset({_META, "traceparent", "tracestate"})
 _UNTRUSTED: Final = object()
 
@@ -129,28 +130,37 @@ def inject(
 
 
 def inject_headers(
+    body: Any,
     *,
     publisher: str | None = None,
     sequence: int | None = None,
     time: float | None = None,
     clock: float | None = None,
-) -> dict[str, str]:
-    """Return headers that carry the current trace context; the payload then stays as it is.
+) -> tuple[bytes, dict[str, str]]:
+    """Return a payload that is the message alone, and headers with the current trace context.
 
     They are ``traceparent``, ``tracestate``, ``ws-time``, ``ws-clock``, ``ws-publisher`` and
-    ``ws-sequence``, without those that are unknown.
+    ``ws-sequence``, without those that are unknown, and ``ws-body``: ``json`` or ``text``, none
+    for bytes.
 
     Args:
+        body: What is published: a JSON value, `str` or `bytes`.
         publisher: Who publishes, 1 to 64 printable characters.
         sequence: The message's number, 1 to 2**63 - 1.
         time: Seconds since the epoch; now by default.
         clock: `time.perf_counter` now.
 
     Raises:
-        ValueError: An argument is not what extract() would accept.
+        TypeError: orjson does not take the body.
+        ValueError: The text has a lone surrogate, or another argument is not what extract() would
+            accept.
     """
     headers: dict[str, str] = inject_context({})
-    return headers | to_texts(checked(publisher, sequence, time, clock))
+    headers |= to_texts(checked(publisher, sequence, time, clock))
+    if isinstance(body, (bytes, bytearray, memoryview)):
+        return bytes(body), headers
+    headers[_KIND] = "text" if isinstance(body, str) else "json"
+    return body.encode() if isinstance(body, str) else orjson.dumps(body), headers
 
 
 def extract(
@@ -162,9 +172,9 @@ def extract(
 
     A payload of somebody else's is the body as it is; its trace context is read where it is a
     JSON object that has one at the top level, as in CloudEvents, or under ``_otel`` or
-    ``_traceContext``. Headers that say who published, when, or as what number leave the payload
-    untouched. Headers with nothing but a trace context come from others (an instrumented client)
-    and count where the payload has no envelope with its own.
+    ``_traceContext``. With headers that say who published, when, or as what number, the payload is
+    the body alone. Headers with nothing but a trace context come from others (an instrumented
+    client) and count where the payload has no envelope with its own.
 
     Args:
         payload: As the broker's client gives it; text becomes UTF-8.
@@ -177,7 +187,7 @@ def extract(
         texts = texts_of(headers)
         outer, fields = remote_context(texts), from_texts(texts)
         if fields is not None:
-            return Envelope(raw, outer, *fields, raw)
+            return Envelope(_body_of(raw, texts.get(_KIND)), outer, *fields, raw)
     value = _object(raw)
     if value is None:
         return Envelope(raw, outer, *NOTHING, raw)
@@ -191,6 +201,16 @@ def extract(
         if body is not _UNTRUSTED:
             return Envelope(body, context, *fields, raw)
     return Envelope(raw, outer or context_in(value), *NOTHING, raw)
+
+
+def _body_of(raw: bytes, kind: str | None) -> Any:
+    """Return what was published beside headers, the payload where it is not what they say."""
+    try:
+        if kind == "json":
+            return orjson.loads(raw)
+        return raw.decode() if kind == "text" else raw
+    except ValueError:
+        return raw
 
 
 def _as_bytes(payload: bytes | bytearray | memoryview | str) -> bytes:

@@ -8,8 +8,10 @@ from contextlib import suppress
 from time import perf_counter
 from typing import Any, Literal
 
+from ..tracing.contexts import attach, get_current
 from .broker import Broker, Name, Received
 from .settings import ChannelSettings
+from .spans import silently
 from .tasks import pauses, start, stop, within
 
 __all__ = ["Listener", "State"]
@@ -98,8 +100,13 @@ class Listener:
 
     async def _say(self, command: Coroutine[Any, Any, None]) -> None:
         """Say something to the broker; if it cannot be said, the listener's task finds out too."""
-        with suppress(Exception):
-            await within(self._settings.timeout, command)
+        previous = get_current()
+        attach(silently())
+        try:
+            with suppress(Exception):
+                await within(self._settings.timeout, command)
+        finally:
+            attach(previous)
 
     async def _run(self) -> None:
         waits = pauses(self._settings.backoff)

@@ -9,8 +9,6 @@ from time import perf_counter
 from typing import Any, Final
 
 from ..fanout_numbers import FanoutNumbers
-from ..tracing.contexts import attach
-from .spans import silently
 from .tasks import start, stop
 
 __all__ = ["Probes"]
@@ -68,7 +66,6 @@ class Probes:
         return perf_counter() - self._arrived
 
     async def _run(self) -> None:
-        attach(silently())
         while True:
             # One that is not taken shows as age, and the listener hears of the broker itself.
             with suppress(Exception):

@@ -39,7 +39,11 @@ class Subscription:
     async def __aenter__(self) -> Subscription:
         if not self._begun:
             self._begun = True
-            await self._channel.begin(self)
+            try:
+                await self._channel.begin(self)
+            except BaseException:
+                await self.aclose()
+                raise
         return self
 
     async def __aexit__(

@@ -9,6 +9,9 @@ from collections.abc import Coroutine, Iterator
 from contextvars import Context
 from typing import Any, Final, TypeVar
 
+from ..tracing.contexts import attach
+from .spans import silently
+
 __all__ = ["FIRST_PAUSE", "pauses", "start", "stop", "within"]
 
 #: The longest that the first pause between two attempts can be, seconds.
@@ -18,9 +21,16 @@ Result = TypeVar("Result")
 
 
 def start(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-    """Start a task that has nothing of whoever starts it: no trace, no connection."""
-    loop = asyncio.get_running_loop()
-    return Context().run(lambda: loop.create_task(work, name=name))
+    """Start a task that has nothing of whoever starts it: no trace, no connection.
+
+    What it asks of a client library makes no span.
+    """
+
+    def create() -> asyncio.Task[None]:
+        attach(silently())
+        return asyncio.get_running_loop().create_task(work, name=name)
+
+    return Context().run(create)
 
 
 async def stop(task: asyncio.Task[None] | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -84,10 +85,10 @@ async def test_listener_up_is_absent_before_and_after(
     assert "idle" == channel.state
     async with channel.subscribe("rooms"):
         assert 1 == sample(registry, "ws_fanout_listener_up", channel="memory")
-        assert "listening" == channel.state
+        states = [channel.state]
     await channel.aclose()
     assert sample(registry, "ws_fanout_listener_up", channel="memory") is None
-    assert "idle" == channel.state
+    assert ["listening", "idle"] == [*states, channel.state]
 
 
 async def test_channel_as_context_manager_is_closed_at_its_end(make: Make) -> None:
@@ -201,6 +202,40 @@ async def test_topic_stays_while_another_subscription_has_it(make: Make) -> None
         assert "unsubscribe" not in broker_of(channel).calls
     assert 0 == await channel.publish("rooms", "b")
     assert 1 == broker_of(channel).calls.count("unsubscribe")
+
+
+async def test_loop_that_is_left_ends_its_subscription(make: Make) -> None:
+    """Without a context manager the loop itself begins and ends it."""
+    channel = make()
+    listening = asyncio.create_task(take(channel.subscribe("rooms")))
+    await until(lambda: channel.state == "listening")
+    await channel.publish("rooms", "hello")
+    assert ["hello"] == [each.body for each in await listening]
+    await until(lambda: "unsubscribe" in broker_of(channel).calls)
+
+
+async def test_loop_that_is_left_inside_a_context_manager_can_be_entered_again(make: Make) -> None:
+    """The subscription lasts as long as the block."""
+    channel = make()
+    async with channel.subscribe("rooms") as deliveries:
+        for word in ("one", "two"):
+            await channel.publish("rooms", word)
+            assert [word] == await bodies(deliveries, 1)
+            assert "unsubscribe" not in broker_of(channel).calls
+
+
+async def test_subscription_that_is_cancelled_while_it_begins_is_none(make: Make) -> None:
+    """Nothing of it is left."""
+    channel = make()
+    broker_of(channel).unanswered = lambda _: True
+    subscription = channel.subscribe("rooms")
+    beginning = asyncio.create_task(subscription.__aenter__())
+    await until(lambda: broker_of(channel).names)
+    beginning.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await beginning
+    await until(lambda: "unsubscribe" in broker_of(channel).calls)
+    assert {} == channel._heard
 
 
 async def test_message_on_its_way_when_the_last_one_leaves_is_nobodys(
@@ -430,6 +465,17 @@ async def test_listener_that_hears_nothing_of_its_probes_connects_again(
     async with channel.subscribe("rooms"):
         bus.mute = True
         await until(lambda: broker_of(channel).calls.count("shut") > 0)
+
+
+async def test_no_log_line_where_nobody_wants_one(
+    make: Make, bus: Bus, registry: CollectorRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The numbers tell it all the same."""
+    caplog.set_level(logging.CRITICAL, "asgi_ws_observe")
+    async with make().subscribe("rooms"):
+        bus.cut()
+        await until(lambda: sample(registry, "ws_fanout_reconnects_total", channel="memory"))
+    assert [] == caplog.records
 
 
 async def test_log_lines_have_their_fields(

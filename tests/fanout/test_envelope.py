@@ -117,13 +117,13 @@ def test_what_nobody_would_take_is_refused(arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="accepted:"):
         inject(CHAT, **arguments)
     with pytest.raises(ValueError, match="accepted:"):
-        inject_headers(**arguments)
+        inject_headers(CHAT, **arguments)
 
 
 def test_message_without_a_current_span_has_its_time_only() -> None:
     """There is nothing else to say."""
     assert {"text": "hi", "_ws": {"time": 5.0}} == orjson.loads(inject({"text": "hi"}, time=5))
-    assert {"ws-time": "5.0"} == inject_headers(time=5)
+    assert (b"hi", {"ws-time": "5.0"}) == inject_headers(b"hi", time=5)
 
 
 # What others publish.
@@ -240,12 +240,45 @@ def test_nothing_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 def test_headers_carry_everything_and_leave_the_payload(kind: Any, encode: Any) -> None:
     """Even one that looks like an envelope."""
     with current(CONTEXT):
-        headers = inject_headers(**META)
-    raw = inject("hello", time=5)
-
+        raw, headers = inject_headers(inject("hello", time=5), **META)
+    assert raw.startswith(b'{"body":"hello","traceparent":')
     assert CARRIER.items() <= headers.items()
     found = extract(raw, headers=kind({name: encode(value) for name, value in headers.items()}))
     assert whole(raw, raw) == found
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (CHAT, orjson.dumps(CHAT)),
+        ([1, None], b"[1,null]"),
+        (None, b"null"),
+        ("h\u00e9", b"h\xc3\xa9"),
+        ("{}", b"{}"),
+        (b"\xff", b"\xff"),
+        (memoryview(b"\x00"), b"\x00"),
+    ],
+)
+def test_body_beside_headers_comes_back_as_it_was_published(body: Any, expected: bytes) -> None:
+    """Equal and of the same type; anybody else reads the plain payload."""
+    raw, headers = inject_headers(body, **META)
+    assert expected == raw
+    found = extract(raw, headers=headers).body
+    body = bytes(body) if isinstance(body, memoryview) else body
+    assert (body, type(body)) == (found, type(found))
+
+
+@pytest.mark.parametrize(("kind", "raw"), [("json", b"{"), ("text", b"\xff"), ("odd", b"hi")])
+def test_payload_that_is_not_what_its_headers_say_is_as_it_is(kind: str, raw: bytes) -> None:
+    """Whoever wrote them."""
+    assert raw == extract(raw, headers={"ws-time": "5", "ws-body": kind}).body
+
+
+@pytest.mark.parametrize("body", ["\ud800", {1: 2}, object()])
+def test_body_that_no_payload_can_be_is_refused_beside_headers(body: Any) -> None:
+    """Before anything is sent."""
+    with pytest.raises((TypeError, ValueError)):
+        inject_headers(body)
 
 
 @pytest.mark.parametrize("headers", [None, {}, [], {"traceparent": "garbage"}, {"ws-time": "x"}])

@@ -71,7 +71,7 @@ async def test_attributes_say_what_went_where(make: Make, spans: Spans) -> None:
         "ws.fanout.channel": "room:{id}",
         "ws.fanout.publisher": channel.counters.id,
     }
-    found = dict(publish.attributes or {})
+    found: dict[str, Any] = dict(publish.attributes or {})
     assert 100 < found.pop("messaging.message.body.size") < 300
     assert found == {
         **common,
@@ -97,9 +97,8 @@ async def test_link_leaves_the_delivery_a_trace_of_its_own(make: Make, spans: Sp
     await publish_and_take(make(trace="link"), spans)
     publish, deliver = one(spans, "memory.publish"), one(spans, "ws.deliver")
     assert deliver.parent is None
-    assert [ids(publish)] == [
-        (each.context.trace_id, each.context.span_id) for each in deliver.links
-    ]
+    (link,) = deliver.links
+    assert ids(publish) == (link.context.trace_id, link.context.span_id)
 
 
 async def test_no_spans_where_they_are_off(make: Make, spans: Spans) -> None:
@@ -111,12 +110,12 @@ async def test_no_spans_where_they_are_off(make: Make, spans: Spans) -> None:
 
 async def test_no_spans_without_an_sdk(bus: Bus, registry: CollectorRegistry) -> None:
     """Everything else works."""
-    async with FanoutChannel(MemoryBroker(bus), registry=registry) as channel:
-        async with channel.subscribe("rooms") as deliveries:
-            await channel.publish("rooms", "hello")
-            (delivery,) = await take(deliveries)
-            with delivery:
-                assert trace.INVALID_SPAN is trace.get_current_span()
+    channel = FanoutChannel(MemoryBroker(bus), registry=registry)
+    async with channel, channel.subscribe("rooms") as deliveries:
+        await channel.publish("rooms", "hello")
+        (delivery,) = await take(deliveries)
+        with delivery:
+            assert trace.INVALID_SPAN is trace.get_current_span()
     assert delivery.envelope.context is None
 
 
@@ -189,16 +188,18 @@ async def test_client_libraries_are_not_instrumented_while_a_channel_uses_them(
 ) -> None:
     """A span of theirs would be a second one of the same; the listener's would be nobody's."""
     enabled: dict[str, bool] = {}
-    for name in ("publish", "subscribe", "receive"):
+
+    def watched(name: str) -> Any:
         original = getattr(MemoryBroker, name)
 
-        def watching(
-            self: Any, *args: Any, _name: str = name, _original: Any = original, **kw: Any
-        ) -> Any:
-            enabled[_name] = is_instrumentation_enabled()
-            return _original(self, *args, **kw)
+        def watching(*args: Any, **more: Any) -> Any:
+            enabled[name] = is_instrumentation_enabled()
+            return original(*args, **more)
 
-        monkeypatch.setattr(MemoryBroker, name, watching)
+        return watching
+
+    for name in ("publish", "subscribe", "receive"):
+        monkeypatch.setattr(MemoryBroker, name, watched(name))
     channel = make()
     async with channel.subscribe("rooms") as deliveries:
         await channel.publish("rooms", "hello")
