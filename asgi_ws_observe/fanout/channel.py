@@ -21,7 +21,7 @@ from ..timers import Timer
 from .broker import Broker, Name, Received
 from .core import Fanout, Publishing
 from .delivery import Delivery
-from .envelope import extract, inject
+from .envelope import inject, parse
 from .listener import Listener, State
 from .outbox import Kept, Outbox
 from .probes import Probes
@@ -235,7 +235,7 @@ class FanoutChannel(Fanout):
         heard = self._heard.get(received.name)
         if heard is None:
             return None
-        envelope = extract(received.payload, headers=received.headers)
+        envelope = parse(received.payload, headers=received.headers)
         if received.name == self._probe and self._probes is not None:
             self._probes.arrived()
             Delivery(self, received.topic, envelope).arrived(probe=True)

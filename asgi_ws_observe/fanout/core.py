@@ -6,6 +6,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import cache
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Final
@@ -18,12 +19,12 @@ from ..metrics.prometheus import numbers_of
 from ..tracing.contexts import attach, get_current
 from ..tracing.messages import fail
 from .delivery import Delivery
-from .envelope import extract as read_envelope
 from .envelope import inject, inject_headers
+from .envelope import parse as read_envelope
 from .settings import ChannelSettings
 from .spans import FanoutSpans, inside_publish
 
-__all__ = ["Counters", "Fanout", "Publishing"]
+__all__ = ["Counters", "Fanout", "Publishing", "extract"]
 
 #: Topics whose sequence, and whose label, a process remembers.
 MAX_TOPICS: Final = 10_000
@@ -220,3 +221,26 @@ class Publishing:
             if error is not None:
                 fail(span, error)
             span.end()
+
+
+@cache
+def _usual() -> Fanout:
+    return Fanout("fanout")
+
+
+def extract(
+    payload: bytes | str, *, headers: Any = None, topic: str = "", fanout: Fanout | None = None
+) -> Delivery:
+    """Return what has arrived, for ``with extract(payload) as delivery: ...``; it never raises.
+
+    The other end of `inject`, for a broker that the application's own code talks to. Counts a
+    delivery, and a payload that is no envelope is one as it is.
+
+    Args:
+        payload: As the broker handed it over.
+        headers: What came beside it: a mapping, or pairs, of text or bytes.
+        topic: Where it was published, for the span.
+        fanout: Whose numbers and spans. Default: one named ``fanout``, of prometheus_client's own
+            registry.
+    """
+    return (fanout or _usual()).delivery(topic, payload, headers=headers)

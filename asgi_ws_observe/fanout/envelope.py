@@ -1,7 +1,7 @@
 """What a message carries over a broker: trace context, publish time, publisher and sequence.
 
 A broker that knows only payloads (Redis Pub/Sub) gets them inside, as JSON: `inject`. One that has
-headers (NATS, Kafka, RabbitMQ) gets them there: `inject_headers`. `extract` reads both, and leaves
+headers (NATS, Kafka, RabbitMQ) gets them there: `inject_headers`. `parse` reads both, and leaves
 alone whatever is neither, since a broker carries what others publish as well.
 """
 
@@ -19,7 +19,7 @@ from ..tracing.carriers import inject_context, remote_context
 from ..tracing.payload import context_in
 from .fields import NOTHING, checked, fields_in, from_texts, texts_of, to_texts
 
-__all__ = ["Envelope", "extract", "inject", "inject_headers"]
+__all__ = ["Envelope", "inject", "inject_headers", "parse"]
 
 _META: Final = "_ws"
 _BODY: Final = "body"
@@ -111,7 +111,7 @@ def inject(
     Raises:
         TypeError: orjson does not take the body: no JSON value, a key that is no `str`, a lone
             surrogate, an integer of more than 64 bits, or deeper than 254 levels.
-        ValueError: One of the other arguments is not what extract() would accept.
+        ValueError: One of the other arguments is not what parse() would accept.
     """
     meta = checked(publisher, sequence, time, clock)
     name = _BODY if key is None else key
@@ -152,7 +152,7 @@ def inject_headers(
 
     Raises:
         TypeError: orjson does not take the body.
-        ValueError: The text has a lone surrogate, or another argument is not what extract() would
+        ValueError: The text has a lone surrogate, or another argument is not what parse() would
             accept.
     """
     headers: dict[str, str] = inject_context({})
@@ -163,7 +163,7 @@ def inject_headers(
     return body.encode() if isinstance(body, str) else orjson.dumps(body), headers
 
 
-def extract(
+def parse(
     payload: bytes | bytearray | memoryview | str,
     *,
     headers: Mapping[str, Any] | Iterable[tuple[str, Any]] | None = None,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import REGISTRY, CollectorRegistry
 
 from asgi_ws_observe import SettingsError
+from asgi_ws_observe.fanout import extract, inject
 from asgi_ws_observe.fanout.core import MAX_TOPICS, Counters, Fanout
 from tests.support import Spans, sample
 
@@ -84,6 +85,25 @@ def test_broker_that_raises_is_counted_and_raises(
         raise OSError("gone")
     found = {"channel": "orders", "outcome": "failed"}
     assert 1 == sample(registry, "ws_fanout_published_total", **found)
+
+
+def test_extract_is_the_other_end_of_inject() -> None:
+    """For a broker of the application's own, with nothing to set up."""
+    labels = {"channel": "fanout"}
+    before = sample(REGISTRY, "ws_fanout_delivered_total", **labels) or 0
+    with extract(inject({"text": "hello"}), topic="rooms") as delivery:
+        assert ("rooms", {"text": "hello"}) == (delivery.topic, delivery.body)
+    with extract("as it is") as delivery:
+        assert (b"as it is", "as it is") == (delivery.body, delivery.text())
+    assert before + 2 == sample(REGISTRY, "ws_fanout_delivered_total", **labels)
+
+
+def test_extract_counts_where_it_is_told(registry: CollectorRegistry, spans: Spans) -> None:
+    """In somebody's registry, with somebody's spans."""
+    with extract(b"hello", headers={"ws-time": "5"}, fanout=make(registry, spans)):
+        pass
+    assert 1 == sample(registry, "ws_fanout_delivered_total", channel="orders")
+    assert ["ws.deliver"] == [each.name for each in spans.all()]
 
 
 def test_wrong_setting_is_named(registry: CollectorRegistry) -> None:

@@ -12,7 +12,7 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.trace import SpanContext
 
-from asgi_ws_observe.fanout import Envelope, extract, inject
+from asgi_ws_observe.fanout import Envelope, inject, parse
 from asgi_ws_observe.fanout.envelope import inject_headers
 from asgi_ws_observe.tracing.carriers import remote_context
 
@@ -54,7 +54,7 @@ def test_object_keeps_its_keys_at_the_top_level() -> None:
 
     assert list((CHAT | CARRIER | {"_ws": META}).items()) == list(orjson.loads(payload).items())
     assert {"type": "chat", "text": "grüß dich 👋"} == CHAT
-    assert whole(CHAT, payload) == extract(payload)
+    assert whole(CHAT, payload) == parse(payload)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_what_cannot_stand_at_the_top_level_goes_under_body(body: Any) -> None:
 
     expected = {"body": body, **CARRIER, "_ws": META | {"key": "body"}}
     assert expected == orjson.loads(payload)
-    assert whole(body, payload) == extract(payload)
+    assert whole(body, payload) == parse(payload)
 
 
 @pytest.mark.parametrize("body", [b"hello", bytearray(b"hello"), memoryview(b"_h_e_l_l_o")[1::2]])
@@ -82,7 +82,7 @@ def test_bytes_go_as_base64(body: Any) -> None:
 
     expected = {"body_base64": "aGVsbG8=", "_ws": {"time": 5.0, "base64": "body_base64"}}
     assert expected == orjson.loads(payload)
-    assert (b"hello", bytes) == (extract(payload).body, type(extract(payload).body))
+    assert (b"hello", bytes) == (parse(payload).body, type(parse(payload).body))
 
 
 @pytest.mark.parametrize("key", ["data", "body", "", "ключ", "base64"])
@@ -93,7 +93,7 @@ def test_key_wraps_every_body(key: str, body: Any) -> None:
     name = f"{key}_base64" if isinstance(body, bytes) else key
 
     assert {name, "_ws"} == set(orjson.loads(payload))
-    assert Envelope(body, None, 5.0, None, None, None, payload) == extract(payload)
+    assert Envelope(body, None, 5.0, None, None, None, payload) == parse(payload)
 
 
 def test_own_key_is_refused() -> None:
@@ -143,7 +143,7 @@ def test_message_without_a_current_span_has_its_time_only() -> None:
 )
 def test_payload_without_an_envelope_is_delivered_as_it_is(raw: bytes) -> None:
     """Byte for byte, whatever it is."""
-    assert foreign(raw) == extract(raw)
+    assert foreign(raw) == parse(raw)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_context_in_somebody_elses_object_is_read(carried: dict[str, Any]) -> No
     """The body is the payload as it is, carrier included."""
     raw = orjson.dumps(CHAT | carried, option=orjson.OPT_INDENT_2)
 
-    assert foreign(raw, CONTEXT) == extract(raw)
+    assert foreign(raw, CONTEXT) == parse(raw)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_payload_that_contradicts_itself_is_delivered_as_it_is(meta: dict[str, A
     body = {"body": "no base64!", "list": ["aGk="], "null": None, "word": "aGk", "accent": "é==="}
     raw = orjson.dumps(body | CARRIER | {"_ws": META | meta})
 
-    assert foreign(raw, CONTEXT) == extract(raw)
+    assert foreign(raw, CONTEXT) == parse(raw)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_malformed_field_is_none(name: str, value: Any) -> None:
     raw = orjson.dumps(CHAT | CARRIER | {"_ws": META | {name: value}})
     expected = META | {name: None}
 
-    assert Envelope(CHAT, CONTEXT, **expected, raw=raw) == extract(raw)
+    assert Envelope(CHAT, CONTEXT, **expected, raw=raw) == parse(raw)
 
 
 @pytest.mark.parametrize("context", ["garbage", None, 7, VALID.upper()])
@@ -193,21 +193,21 @@ def test_malformed_context_is_none(context: Any) -> None:
     """The others count."""
     raw = orjson.dumps(CHAT | {"traceparent": context, "tracestate": STATE, "_ws": META})
 
-    assert whole(CHAT, raw, None) == extract(raw)
+    assert whole(CHAT, raw, None) == parse(raw)
 
 
 def test_last_of_two_equal_keys_counts() -> None:
     """As in orjson; the body holds neither."""
     raw = b'{"a":1,"_ws":{"sequence":1},"a":2,"_ws":{"key":7},"_ws":{"sequence":3,"sequence":4}}'
 
-    assert Envelope({"a": 2}, None, None, None, None, 4, raw) == extract(raw)
+    assert Envelope({"a": 2}, None, None, None, None, 4, raw) == parse(raw)
 
 
 def test_what_stands_beside_a_wrapped_body_is_left_out() -> None:
     """What a later version or somebody in between may add."""
     raw = orjson.dumps({"body": "hi", "hop": 7, "_ws": META | {"key": "body", "later": 7}})
 
-    assert whole("hi", raw, None) == extract(raw)
+    assert whole("hi", raw, None) == parse(raw)
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, bytes.decode])
@@ -215,19 +215,19 @@ def test_every_type_of_payload_is_read(kind: Any) -> None:
     """As clients of brokers give it."""
     payload = inject(CHAT, **META)
 
-    assert whole(CHAT, payload, None) == extract(kind(payload))
-    assert foreign(b"hi") == extract(kind(b"hi"))
+    assert whole(CHAT, payload, None) == parse(kind(payload))
+    assert foreign(b"hi") == parse(kind(b"hi"))
 
 
 def test_text_that_is_no_utf8_is_delivered() -> None:
     """As the bytes that Python makes of it."""
-    assert foreign(b'{"_ws":\xed\xa0\x80}') == extract('{"_ws":\ud800}')
+    assert foreign(b'{"_ws":\xed\xa0\x80}') == parse('{"_ws":\ud800}')
 
 
 def test_nothing_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """Who publishes nonsense could fill the log."""
     with caplog.at_level(logging.DEBUG):
-        extract(orjson.dumps(CHAT | {"traceparent": VALID, "tracestate": "\n", "_ws": META}))
+        parse(orjson.dumps(CHAT | {"traceparent": VALID, "tracestate": "\n", "_ws": META}))
 
     assert [] == caplog.messages
 
@@ -243,7 +243,7 @@ def test_headers_carry_everything_and_leave_the_payload(kind: Any, encode: Any) 
         raw, headers = inject_headers(inject("hello", time=5), **META)
     assert raw.startswith(b'{"body":"hello","traceparent":')
     assert CARRIER.items() <= headers.items()
-    found = extract(raw, headers=kind({name: encode(value) for name, value in headers.items()}))
+    found = parse(raw, headers=kind({name: encode(value) for name, value in headers.items()}))
     assert whole(raw, raw) == found
 
 
@@ -263,7 +263,7 @@ def test_body_beside_headers_comes_back_as_it_was_published(body: Any, expected:
     """Equal and of the same type; anybody else reads the plain payload."""
     raw, headers = inject_headers(body, **META)
     assert expected == raw
-    found = extract(raw, headers=headers).body
+    found = parse(raw, headers=headers).body
     body = bytes(body) if isinstance(body, memoryview) else body
     assert (body, type(body)) == (found, type(found))
 
@@ -271,7 +271,7 @@ def test_body_beside_headers_comes_back_as_it_was_published(body: Any, expected:
 @pytest.mark.parametrize(("kind", "raw"), [("json", b"{"), ("text", b"\xff"), ("odd", b"hi")])
 def test_payload_that_is_not_what_its_headers_say_is_as_it_is(kind: str, raw: bytes) -> None:
     """Whoever wrote them."""
-    assert raw == extract(raw, headers={"ws-time": "5", "ws-body": kind}).body
+    assert raw == parse(raw, headers={"ws-time": "5", "ws-body": kind}).body
 
 
 @pytest.mark.parametrize("body", ["\ud800", {1: 2}, object()])
@@ -286,7 +286,7 @@ def test_payload_counts_where_headers_hold_no_envelope(headers: Any) -> None:
     """Other headers are no concern of ours."""
     raw = orjson.dumps(CHAT | CARRIER | {"_ws": META})
 
-    assert whole(CHAT, raw) == extract(raw, headers=headers)
+    assert whole(CHAT, raw) == parse(raw, headers=headers)
 
 
 def test_context_in_headers_counts_where_the_payload_has_none_of_its_own() -> None:
@@ -297,10 +297,10 @@ def test_context_in_headers_counts_where_the_payload_has_none_of_its_own() -> No
         traced = inject(CHAT, **META)
     theirs = orjson.dumps(CHAT | CARRIER)
 
-    assert whole(CHAT, ours, OTHER_CONTEXT) == extract(ours, headers=headers)
-    assert whole(CHAT, traced, CONTEXT) == extract(traced, headers=headers)
-    assert foreign(without, OTHER_CONTEXT) == extract(without, headers=headers)
-    assert foreign(theirs, OTHER_CONTEXT) == extract(theirs, headers=headers)
+    assert whole(CHAT, ours, OTHER_CONTEXT) == parse(ours, headers=headers)
+    assert whole(CHAT, traced, CONTEXT) == parse(traced, headers=headers)
+    assert foreign(without, OTHER_CONTEXT) == parse(without, headers=headers)
+    assert foreign(theirs, OTHER_CONTEXT) == parse(theirs, headers=headers)
 
 
 # One line for a mixed fleet.
@@ -315,22 +315,22 @@ def test_context_in_headers_counts_where_the_payload_has_none_of_its_own() -> No
 )
 def test_json_is_the_same_from_every_node(payload: bytes) -> None:
     """With the library or without, whatever was published."""
-    assert CHAT == extract(payload).json()
-    assert CHAT == orjson.loads(extract(payload).text())
+    assert CHAT == parse(payload).json()
+    assert CHAT == orjson.loads(parse(payload).text())
 
 
 @pytest.mark.parametrize("payload", [inject("hello"), inject(b"hello"), b"hello", "hello"])
 def test_text_is_the_same_from_every_node(payload: Any) -> None:
     """With the library or without."""
-    assert "hello" == extract(payload).text()
+    assert "hello" == parse(payload).text()
     with pytest.raises(ValueError, match="line 1"):
-        extract(payload).json()
+        parse(payload).json()
 
 
 @pytest.mark.parametrize(("body", "text"), [(None, "null"), ([1, "ü"], '[1,"ü"]'), (7, "7")])
 def test_other_values_are_json_text(body: Any, text: str) -> None:
     """As orjson writes it."""
-    found = extract(inject(body))
+    found = parse(inject(body))
 
     assert (body, text) == (found.json(), found.text())
 
@@ -338,6 +338,6 @@ def test_other_values_are_json_text(body: Any, text: str) -> None:
 def test_what_is_no_text_is_a_value_error() -> None:
     """No UTF-8, or nested deeper than orjson writes."""
     with pytest.raises(ValueError, match="utf-8"):
-        extract(b"\xff").text()
+        parse(b"\xff").text()
     with pytest.raises(ValueError, match="body: Recursion limit"):
-        extract(b'{"_ws":{"time":5},"a":' + b"[" * 500 + b"]" * 500 + b"}").text()
+        parse(b'{"_ws":{"time":5},"a":' + b"[" * 500 + b"]" * 500 + b"}").text()

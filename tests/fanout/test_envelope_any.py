@@ -8,7 +8,7 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asgi_ws_observe.fanout import Envelope, extract, inject
+from asgi_ws_observe.fanout import Envelope, inject, parse
 from tests.fanout.test_envelope import CARRIER, CONTEXT, META, STATE, VALID, current, foreign
 
 NAMES = st.sampled_from(["traceparent", "tracestate", "_ws", "_otel", "body", "key", "base64"])
@@ -50,7 +50,7 @@ def test_any_body_comes_back(
     """Equal, of its type, with its context."""
     with current(CONTEXT):
         payload = inject(body, publisher=publisher, sequence=sequence, time=5, clock=7, key=key)
-    found = extract(payload)
+    found = parse(payload)
 
     assert same(body, found.body)
     assert Envelope(body, CONTEXT, 5.0, 7.0, publisher, sequence, payload) == found
@@ -59,21 +59,21 @@ def test_any_body_comes_back(
 @given(raw=st.binary(max_size=200) | st.binary(max_size=100).map(lambda raw: b'{"_ws":' + raw))
 def test_any_bytes_are_delivered(raw: bytes) -> None:
     """As they are."""
-    assert foreign(raw) == extract(raw)
+    assert foreign(raw) == parse(raw)
 
 
 @given(text=st.text(st.characters(), max_size=100))
 def test_any_text_is_delivered(text: str) -> None:
     """Lone surrogates too."""
     raw = text.encode("utf-8", "surrogatepass")
-    assert foreign(raw) == extract(text)
+    assert foreign(raw) == parse(text)
 
 
 @given(value=VALUES.filter(lambda value: not (isinstance(value, dict) and "_ws" in value)))
 def test_any_json_of_others_is_delivered(value: Any) -> None:
     """Byte for byte, with a context that is valid or none."""
     raw = orjson.dumps(value)
-    found = extract(raw)
+    found = parse(raw)
 
     assert found.context is None or found.context.is_valid
     assert foreign(raw, found.context) == found
@@ -83,7 +83,7 @@ def test_any_json_of_others_is_delivered(value: Any) -> None:
 def test_any_envelope_is_read_or_delivered(body: dict[str, Any], meta: Any) -> None:
     """What is taken of it is valid, and the rest is the body or the payload as it is."""
     raw = orjson.dumps(body | {"_ws": meta})
-    found = extract(raw)
+    found = parse(raw)
 
     fields = (found.time, found.clock, found.publisher, found.sequence)
     assert raw == found.raw
@@ -109,7 +109,7 @@ def test_damaged_envelope_is_read_or_delivered(
         payload = inject(body, publisher="f3a1", sequence=17, clock=12.3, key=key)
     for place, piece in edits:
         payload = payload[:place] + piece + payload[place + 1 :]
-    found = extract(payload)
+    found = parse(payload)
 
     assert payload == found.raw
     assert found.context is None or found.context.is_valid
@@ -118,4 +118,4 @@ def test_damaged_envelope_is_read_or_delivered(
 @given(headers=st.lists(st.tuples(st.sampled_from([*CARRIER, "ws-time"]) | KEYS, BODIES)))
 def test_any_headers_are_read(headers: list[tuple[str, Any]]) -> None:
     """Never an exception; a payload without an envelope stays as it is."""
-    assert b"hello" == extract(b"hello", headers=headers).body
+    assert b"hello" == parse(b"hello", headers=headers).body
