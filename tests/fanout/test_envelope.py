@@ -12,8 +12,7 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.trace import SpanContext
 
-from asgi_ws_observe.fanout import Envelope, inject, parse
-from asgi_ws_observe.fanout.envelope import inject_headers
+from asgi_ws_observe.fanout.envelope import Envelope, inject, inject_headers, parse
 from asgi_ws_observe.tracing.carriers import remote_context
 
 TRACE_ID, PARENT_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

@@ -8,7 +8,7 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asgi_ws_observe.fanout import Envelope, inject, parse
+from asgi_ws_observe.fanout.envelope import Envelope, inject, parse
 from tests.fanout.test_envelope import CARRIER, CONTEXT, META, STATE, VALID, current, foreign
 
 NAMES = st.sampled_from(["traceparent", "tracestate", "_ws", "_otel", "body", "key", "base64"])
