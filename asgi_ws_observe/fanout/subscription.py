@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -60,7 +60,7 @@ class Subscription:
             self.end()
             await self._channel.finish(self)
 
-    async def __aiter__(self) -> AsyncIterator[Delivery]:
+    async def __aiter__(self) -> AsyncGenerator[Delivery, None]:
         # A generator: the event loop closes one that a loop has left.
         mine = not self._begun
         await self.__aenter__()

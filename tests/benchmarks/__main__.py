@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from tests.benchmarks import asgi_level, held, idle, lives, scraping, server_level
+from tests.benchmarks import asgi_level, fanout, held, idle, lives, scraping, server_level
 from tests.benchmarks.limits import raise_limit
 from tests.benchmarks.page import bar_table, section, write
 from tests.benchmarks.results import QUICK, Effort, Json, environment, load, save
@@ -31,6 +31,7 @@ PARTS: Final[dict[str, Measure]] = {
     "scrape": scraping.scrape,
     "look": idle.look,
     "spans": held.spans,
+    "fanout": fanout.fanout,
 }
 
 

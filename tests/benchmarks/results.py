@@ -22,7 +22,7 @@ RESULTS: Final = ROOT / "docs" / "topics" / "performance.json"
 #: What the figures depend on.
 _PACKAGES: Final = (
     *("ddtrace", "fastapi", "logfire", "opentelemetry-instrumentation-asgi", "opentelemetry-sdk"),
-    *("picows", "prometheus-client", "sentry-sdk", "starlette", "uvicorn", "uvloop"),
+    *("picows", "prometheus-client", "redis", "sentry-sdk", "starlette", "uvicorn", "uvloop"),
     *("websockets", "wsproto"),
 )
 
@@ -41,6 +41,7 @@ class Effort(NamedTuple):
         churn: Connections opened and closed in one turn.
         storm: Connections opened at once.
         scraped: Connections open while ``/metrics`` is scraped.
+        published: Messages published and delivered in one turn.
         watched: For how long the event loop's lag is watched, seconds.
         match: Only the cases whose names have this text.
     """
@@ -56,6 +57,7 @@ class Effort(NamedTuple):
     storm: int = 5000
     scraped: int = 10_000
     watched: float = 15.0
+    published: int = 1000
     match: str = ""
 
 
@@ -72,6 +74,7 @@ QUICK: Final = Effort(
     storm=50,
     scraped=100,
     watched=2.0,
+    published=50,
 )
 
 

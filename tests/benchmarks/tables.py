@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from tests.benchmarks.bars import bars
 from tests.benchmarks.cases import PROOF
+from tests.benchmarks.fanout import PLAIN
 from tests.benchmarks.results import Json, Spread, share
 from tests.benchmarks.served import BARE, FLOOR
 
@@ -204,6 +205,21 @@ def _spans(part: Json) -> str:
     return table(("`Settings.connection_span`", "bytes each above `off`", "spans alive"), rows)
 
 
+def _fanout(part: Json) -> str:
+    rows = []
+    for row in part["rows"]:
+        if row["name"] in PLAIN.values():
+            plain = row
+        cells = []
+        for key in ("publish", "deliver"):
+            above = [mine - bare for mine, bare in zip(row[key], plain[key], strict=True)]
+            cells.append(figure(statistics.median(row[key])))
+            cells.append("" if row is plain else figure(statistics.median(above)))
+        rows.append((row["name"], *cells))
+    head = ("CPU of one message, µs", "publish", "above it alone", "deliver", "above it alone")
+    return table(head, rows)
+
+
 def _spread(values: Sequence[float]) -> tuple[str, str]:
     median, first, third = Spread.of(values)
     return f"{median:,.0f}", f"{first:,.0f} - {third:,.0f}"
@@ -223,4 +239,5 @@ SECTIONS: Final[dict[str, Callable[[Any], str]]] = {
     "scrape": _scrape,
     "look": _look,
     "spans": _spans,
+    "fanout": _fanout,
 }
