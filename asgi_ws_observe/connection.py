@@ -308,16 +308,19 @@ class Connection(Traffic):
         if rtt:
             numbers.tcp_rtt.observe(rtt)
 
-    def abort(self) -> bool:
+    def abort(self, reason: str = "no_close") -> bool:
         """End the TCP connection at once, whatever is unsent; return whether that was possible.
 
         It frees a handler that waits in ``send()`` behind a client that reads no more. The handler
         then sees what it sees when a client vanishes. Call it on the event loop.
+
+        Args:
+            reason: Why, one of `asgi_ws_observe.close_codes.REASONS`.
         """
         if self.probe is None or not self.probe.abort():
             return False
         if self._accepted and self._verdict is None:
-            self._set_verdict(Verdict(NO_CLOSE_FRAME, "", "server", "no_close"))
+            self._set_verdict(Verdict(NO_CLOSE_FRAME, "", "server", reason))
         return True
 
     # What it means.

@@ -149,9 +149,10 @@ class Looks:
         if queued is not None:
             tally.queue_in = (tally.queue_in or 0) + queued
             tally.queue_in_max = max(tally.queue_in_max, queued)
-        if connection.sending:
-            tally.queue_out += connection.sending
-            tally.queue_out_max = max(tally.queue_out_max, connection.sending)
+        if waiting := connection.sending + connection.queued:
+            tally.queue_out += waiting
+            tally.queue_out_max = max(tally.queue_out_max, waiting)
+        if connection.sending_since:
             tally.waiting_max = max(tally.waiting_max, perf_counter() - connection.sending_since)
 
     def _count_sockets(self) -> None:

@@ -107,9 +107,9 @@ class Look(NamedTuple):
         slow: Connections whose write buffer is above `Settings.slow_buffer_bytes`.
         queue_in: Messages that servers have and the application has not.
         queue_in_max: The same of the connection with the most.
-        queue_out: ``send()`` calls that have not returned.
+        queue_out: ``send()`` calls that have not returned, and messages that wait in hubs.
         queue_out_max: The same of the connection with the most.
-        waiting_max: How long the longest of them has waited, seconds.
+        waiting_max: How long the longest of those calls has waited, seconds.
     """
 
     buffer: int | None = None

@@ -55,6 +55,7 @@ class Traffic:
         slowest: The longest handler time, seconds.
         sending_since: When the ``send()`` call that has waited longest began, of
             `time.perf_counter()`; 0.0 where none waits.
+        queued: Messages that wait in hubs, of `asgi_ws_observe.fanout`, for this connection.
         message: The message that is, or was last, handled.
         last_taken: The last one that the application asked for, by `message`.
         skipped: The ASGI message that is handled, where the listener was not told of it.
@@ -66,13 +67,14 @@ class Traffic:
         *("_numbers", "_observation", "_sends_followed"),
         *("_send_listener", "_send_times", "_sizes_in", "_sizes_out"),
         *("bytes_in", "bytes_out", "last_taken", "messages_in", "messages_out"),
-        *("received_at", "sending_since", "skipped", "slowest", "state"),
+        *("queued", "received_at", "sending_since", "skipped", "slowest", "state"),
     )
 
     def __init__(self, observation: Observation | None) -> None:
         self.state = State.CONNECTING
         self.messages_in = self.messages_out = self.bytes_in = self.bytes_out = 0
         self.received_at = self.sending_since = self.slowest = 0.0
+        self.queued = 0
         # When other calls began that wait as well.
         self._also_sending: list[float] | None = None
         self.skipped: MutableMapping[str, Any] | None = None

@@ -175,3 +175,8 @@ def posts(take: Callable[[str, dict[str, str], bytes], None]) -> Iterator[int]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def get_from(address: str, path: str) -> str:
+    """Return what a server answers to a GET."""
+    return httpx.get(f"http://{address}{path}", timeout=60).text

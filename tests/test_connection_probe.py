@@ -345,6 +345,14 @@ def test_send_refused_after_the_server_failed_the_connection_is_no_error() -> No
     assert {} == life.numbers.errors
 
 
+def test_abort_may_say_why() -> None:
+    """Whoever looks at the closes finds the cause."""
+    life = Seen().opened()
+    assert life.connection.abort("overload")
+    life.lose()
+    assert (1006, "server", "overload", "abnormal") == close_of(life)
+
+
 def test_application_that_ends_before_its_aborted_connection_changes_nothing() -> None:
     """Who closed first stays who closed."""
     life = Seen().opened()

@@ -136,6 +136,27 @@ async def test_sends_that_wait_are_added_up(watch: Watch) -> None:
     assert 50.0 <= look.waiting_max < 1000.0
 
 
+async def test_messages_that_wait_in_a_hub_are_added_up(watch: Watch) -> None:
+    """Beside the `send()` calls; only those calls have waited for a time."""
+    for queued, sends in [(3, 1), (7, 0), (0, 0)]:
+        connection = watch.open().connection
+        connection.queued = queued
+        if sends:
+            connection.sending_since = perf_counter() - 50.0
+    await watch.round()
+    look = watch.store.route("/a").look
+    assert (11, 7) == (look.queue_out, look.queue_out_max)
+    assert 50.0 <= look.waiting_max < 1000.0
+
+
+async def test_hub_alone_makes_nothing_wait_for_a_time(watch: Watch) -> None:
+    """A message that nobody began to send has not waited in a `send()`."""
+    watch.open().connection.queued = 2
+    await watch.round()
+    look = watch.store.route("/a").look
+    assert (2, 2, 0.0) == (look.queue_out, look.queue_out_max, look.waiting_max)
+
+
 async def test_route_whose_connections_have_gone_gets_zeros(watch: Watch) -> None:
     """The last look's numbers do not stay."""
     probe = watch.open()

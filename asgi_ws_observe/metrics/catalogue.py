@@ -493,7 +493,7 @@ CATALOGUE: Final[tuple[Instrument, ...]] = (
         "{message}",
         ("route", "direction"),
         "Messages that the server has and the application has not (in), and send() calls that "
-        "have not returned (out), at the last look.",
+        "have not returned and messages that wait in a hub's queue (out), at the last look.",
         "Are we falling behind?",
         _by_look_and_direction(lambda look: look.queue_in, lambda look: look.queue_out),
         additive=True,
