@@ -7,9 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import orjson
 
 from asgi_ws_observe.close_codes import CloseCodes
+from asgi_ws_observe.fanout import inject, inject_headers
+from asgi_ws_observe.fanout.settings import channel_table
+from asgi_ws_observe.fanout.spans import FANOUT_ATTRIBUTES
 from asgi_ws_observe.logs import LOG_FIELDS
 from asgi_ws_observe.metrics.catalogue import CATALOGUE, LABELS, Instrument
 from asgi_ws_observe.settings import settings_table
@@ -173,6 +178,31 @@ def _state(target: object) -> str:
     return "" if target is None else str(getattr(target, "value", ""))
 
 
+#: What an envelope of an example says.
+EXAMPLE: Final[dict[str, Any]] = {
+    "time": 1790000000.123,
+    "clock": 5128.25,
+    "publisher": "c0ffee5eedf00d42",
+    "sequence": 17,
+}
+
+FANOUT_SPANS: Final = (
+    (
+        "`<system>.publish`",
+        "PRODUCER",
+        "with `publish()`",
+        "when the broker has taken the message, or has not",
+        "what is current, such as `ws.message`",
+    ),
+    (
+        "`ws.deliver`",
+        "CONSUMER",
+        "`with delivery:`",
+        "at the end of the block",
+        'the publisher\'s span; `trace="link"`: none',
+    ),
+)
+
 SPANS: Final = (
     (
         "`ws.upgrade {route}`",
@@ -239,6 +269,68 @@ OpenTelemetry's environment variables ask for (`http.request.header.*`, `http.re
 {table(("attribute", "what"), rows)}"""
 
 
+def fanout_page() -> str:
+    """Return the page of the bus between nodes."""
+    settings = [
+        (f"`{name}`", f"`{default}`" if default else "", accepts, text)
+        for name, default, accepts, text in channel_table()
+    ]
+    attributes = [(f"`{name}`", text) for name, text in FANOUT_ATTRIBUTES.items()]
+    plain = orjson.loads(inject({"type": "chat", "text": "hello"}, **EXAMPLE))
+    wrapped = orjson.loads(inject("hello", **EXAMPLE))
+    headers = inject_headers("hello", **EXAMPLE)[1]
+    return f"""{NOTE}
+# Between nodes
+
+`asgi_ws_observe.fanout`: [Redis](../how-to/redis.md), [NATS](../how-to/nats.md),
+[any other broker](../how-to/other-brokers.md), and [the hub](../how-to/hub.md) that sends what
+arrives to the WebSockets of a node. The metrics `ws_fanout_*` and `ws_messages_dropped_total` are
+in [the catalogue](metrics.md), `ws_fanout_down` and `ws_fanout_up` among
+[the log lines](logs.md).
+
+## What a channel can be told
+
+Keyword arguments of `RedisChannel`, `NatsChannel` and, as far as they concern messages, `Fanout`;
+besides `registry` and `tracer_provider`. A wrong value raises `SettingsError`.
+
+{table(("argument", "default", "accepts", "meaning"), settings)}
+## Spans
+
+{table(("span", "kind", "begins", "ends", "parent"), FANOUT_SPANS)}
+{table(("attribute", "what"), attributes)}
+## What is on the wire
+
+Where a broker has nothing but a payload (Redis Pub/Sub), a JSON object keeps its own keys and gets
+the envelope's beside them, so that a node without this library reads what it always did:
+
+```json
+{_shown(plain)}
+```
+
+Everything else, and an object that has one of those keys itself, goes under `body`, or under `key`
+where the channel has one; bytes as base64 under `body_base64`:
+
+```json
+{_shown(wrapped)}
+```
+
+`traceparent` and `tracestate` are beside `_ws` where there is a span, as in CloudEvents' extension
+for distributed tracing. Where a broker has headers (NATS; the other fields of an entry in Redis
+Streams) the payload is the body alone, and the rest is there:
+
+{table(("header", "value"), [(f"`{name}`", f"`{value}`") for name, value in headers.items()])}
+What is no envelope is delivered as it is, as bytes: `delivery.json()` and `delivery.text()` read
+both. A trace context of somebody else's, at the top level of an object, under `_otel` or
+`_traceContext`, or in headers, is followed all the same. `clock` means something to the publishing
+process alone: by it that process measures its own message coming back, without any machine's wall
+clock.
+"""
+
+
+def _shown(value: object) -> str:
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+
+
 def logs_page() -> str:
     """Return the page of log lines."""
     parts = []
@@ -250,9 +342,10 @@ def logs_page() -> str:
 # Log lines
 
 Logger `asgi_ws_observe.connection`: `ws_open`, `ws_alive` and `ws_close` at INFO, `ws_error` at
-ERROR with the traceback. The fields are attributes of the record (`extra`), so any formatter can
-use them; `asgi_ws_observe.JSONFormatter` writes one JSON object a line, with `time`, `level` and
-`logger` in front. A field without a value is left out. What `current_connection().set(name, value)`
+ERROR with the traceback; logger `asgi_ws_observe.fanout`: `ws_fanout_down` and `ws_fanout_refused`
+at ERROR, `ws_fanout_up` at WARNING. The fields are attributes of the record (`extra`), so any
+formatter can use them; `asgi_ws_observe.JSONFormatter` writes one JSON object a line, with `time`,
+`level` and `logger` in front. A field without a value is left out. What `current_connection().set(name, value)`
 keeps is a field too (`app.<name>` where the name is one of these).
 
 No line has the query string or a header, and control characters are escaped.
@@ -346,6 +439,7 @@ PAGES: Final = {
     "spans.md": spans_page,
     "logs.md": logs_page,
     "servers.md": servers_page,
+    "fanout.md": fanout_page,
 }
 
 

@@ -3,79 +3,117 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import Any, Final
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any
 
 from ..exceptions import SettingsError
 from ..options import Callback, Choice, Kind, Number, Switch, Text
 
-__all__ = ["ChannelSettings"]
+__all__ = ["ChannelSettings", "channel_table"]
 
 
 class _Key(Text):
-    accepts = "the key that a body goes under, or None"
+    accepts = "a key of JSON objects"
 
 
-_KINDS: Final[dict[str, Kind]] = {
-    "name": Text(),
-    "label": Callback(optional=True),
-    "trace": Choice("parent", "link", "off"),
-    "key": _Key(optional=True),
-    "probe_interval": Number(0.1, whole=False, unit="seconds", optional=True),
-    "timeout": Number(0.05, whole=False, unit="seconds"),
-    "silence": Number(0.05, whole=False, unit="seconds"),
-    "backoff": Number(0.01, whole=False, unit="seconds"),
-    "queue": Number(1),
-    "outbox": Number(1),
-    "raises": Switch(),
-}
+def _option(kind: Kind, text: str, default: Any = MISSING) -> Any:
+    return field(default=default, metadata={"kind": kind, "text": text})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelSettings:
-    """What a channel can be told.
+    """What a channel can be told; `channel_table` says what each means.
 
-    Attributes:
-        name: The value of the label ``channel``, and the name in log lines.
-        label: Makes a topic's value of that label instead, such as ``room:{id}`` of ``room:17``.
-            The first 50 values of a process count, the rest becomes ``other``.
-        trace: What a publisher is to a delivery's span: its ``parent``, a ``link``; ``off`` for no
-            spans.
-        key: Wraps every body under this key; see `asgi_ws_observe.fanout.inject`.
-        probe_interval: How often a probe is published and listened for, seconds; `None` for never.
-        timeout: How long publishing, connecting and subscribing may take, seconds.
-        silence: After so many seconds in which the broker said nothing it is asked, and after as
-            many again it counts as lost.
-        backoff: The longest pause between two attempts to reach the broker, seconds.
-        queue: How many messages of one subscription wait for the application; the oldest are
-            dropped first.
-        outbox: How many messages wait for a broker that keeps messages; the oldest are dropped
-            first.
-        raises: Whether `publish` raises what the broker raised.
+    Raises:
+        SettingsError: A value is not accepted.
     """
 
-    name: str
-    label: Callable[[str], str] | None = None
-    trace: str = "parent"
-    key: str | None = None
-    probe_interval: float | None = 5.0
-    timeout: float = 5.0
-    silence: float = 2.0
-    backoff: float = 5.0
-    queue: int = 10_000
-    outbox: int = 10_000
-    raises: bool = False
+    name: str = _option(
+        Text(),
+        "The value of the label `channel`, and the name in log lines; the broker's system if none "
+        "is given.",
+    )
+    label: Callable[[str], str] | None = _option(
+        Callback(optional=True),
+        "Makes a topic's value of the label `channel`, such as `room:{id}` of `room:17`, for what "
+        "is counted by message. The first 50 values count, the rest becomes `other`; the topic "
+        "itself is never a label.",
+        None,
+    )
+    trace: str = _option(
+        Choice("parent", "link", "off"),
+        "What a publisher is to the span of a delivery. `off`: no spans.",
+        "parent",
+    )
+    key: str | None = _option(
+        _Key(optional=True),
+        "Wraps every body under this key, where the payload is the envelope.",
+        None,
+    )
+    probe_interval: float | None = _option(
+        Number(0.1, whole=False, unit="seconds", optional=True),
+        "How often a probe is published and listened for while there is a listener.",
+        5.0,
+    )
+    timeout: float = _option(
+        Number(0.05, whole=False, unit="seconds"),
+        "How long publishing, connecting and subscribing may take.",
+        5.0,
+    )
+    silence: float = _option(
+        Number(0.05, whole=False, unit="seconds"),
+        "A broker that said nothing for so long is asked, and lost when as much time passes again.",
+        2.0,
+    )
+    backoff: float = _option(
+        Number(0.01, whole=False, unit="seconds"),
+        "The longest pause between two attempts to reach the broker; they begin at 0.1 seconds, "
+        "double, and are left to chance.",
+        5.0,
+    )
+    queue: int = _option(
+        Number(1),
+        "How many messages of one subscription wait for the application. Then the oldest are "
+        "dropped, or, where the broker keeps messages, no more are read.",
+        10_000,
+    )
+    outbox: int = _option(
+        Number(1),
+        "How many messages wait for a broker that keeps messages; then the oldest are dropped.",
+        10_000,
+    )
+    raises: bool = _option(
+        Switch(), "Whether `publish` raises what the broker's client raised.", False
+    )
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            object.__setattr__(self, field.name, _checked(field.name, getattr(self, field.name)))
+        for each in fields(self):
+            value = _checked(each.name, each.metadata["kind"], getattr(self, each.name))
+            object.__setattr__(self, each.name, value)
 
 
-def _checked(name: str, value: Any) -> Any:
-    kind = _KINDS[name]
+def _checked(name: str, kind: Kind, value: Any) -> Any:
     if value is None and kind.optional:
         return None
     try:
         return kind.check(value)
     except (ValueError, TypeError):
-        raise SettingsError(f"{name}: got {value!r}; accepted: {kind.describe()}") from None
+        raise SettingsError(f"{name}: got {value!r}; accepted: {_accepts(kind)}") from None
+
+
+def _accepts(kind: Kind) -> str:
+    # What is in brackets is about environment variables, which a channel has none of.
+    return kind.accepts.partition(" (")[0] + (", or None" if kind.optional else "")
+
+
+def channel_table() -> list[tuple[str, str, str, str]]:
+    """Return the rows of the reference: argument, default, what is accepted, meaning."""
+    return [
+        (
+            each.name,
+            "" if each.default is MISSING else repr(each.default),
+            _accepts(each.metadata["kind"]),
+            each.metadata["text"],
+        )
+        for each in fields(ChannelSettings)
+    ]

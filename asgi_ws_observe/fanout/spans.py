@@ -13,7 +13,25 @@ from ..labels import safe_text
 from ..tracing.contexts import get_current
 from ..tracing.spans import NO_SDK
 
-__all__ = ["FanoutSpans", "inside_delivery", "inside_publish", "silently"]
+__all__ = ["FANOUT_ATTRIBUTES", "FanoutSpans", "inside_delivery", "inside_publish", "silently"]
+
+#: Attribute -> what it says, on ``<system>.publish`` and ``ws.deliver``.
+FANOUT_ATTRIBUTES: Final = {
+    "messaging.system": "`redis`, `nats`, or what `Fanout` was given",
+    "messaging.operation.name": "`publish`, `deliver`",
+    "messaging.operation.type": "`send`, `process`",
+    "messaging.destination.name": "the topic",
+    "messaging.message.body.size": "the payload's bytes, the envelope included",
+    "messaging.message.id": "the broker's own identity of the message, where it has one",
+    "ws.fanout.channel": "the value of the label `channel`",
+    "ws.fanout.publisher": "the process that published it; another one after every start",
+    "ws.fanout.subscribers": "publish: how many nodes the broker gave it to, where it says so",
+    "ws.fanout.late": "publish: the broker is away, and gets it when it is back",
+    "ws.fanout.origin": "deliver: `own`, `other`",
+    "ws.fanout.lag": "deliver: since it was published, seconds",
+    "ws.fanout.recipients": "deliver: connections of this node that it went to",
+    "error.type": "the exception's class",
+}
 
 _EMPTY: Final = Context()
 # What instrumentations of client libraries look for: theirs would be a second span of the same.

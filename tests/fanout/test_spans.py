@@ -15,7 +15,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from prometheus_client import CollectorRegistry
 
 from asgi_ws_observe.fanout.channel import FanoutChannel
-from asgi_ws_observe.fanout.spans import silently
+from asgi_ws_observe.fanout.spans import FANOUT_ATTRIBUTES, silently
 from tests.fanout.conftest import Make
 from tests.fanout.memory import Bus, MemoryBroker
 from tests.fanout.test_channel import take
@@ -90,6 +90,19 @@ async def test_attributes_say_what_went_where(make: Make, spans: Spans) -> None:
         "ws.fanout.origin": "own",
         "ws.fanout.recipients": 3,
     }
+
+
+async def test_every_attribute_is_in_the_reference(make: Make, bus: Bus, spans: Spans) -> None:
+    """And nothing is there that no span has."""
+    channel = make(keeps=True)
+    await publish_and_take(channel, spans, recipients=3)
+    bus.problem = OSError("gone")
+    await channel.publish("rooms", "late")
+    bus.problem = None
+    with pytest.raises(TypeError):
+        await channel.publish("rooms", object())
+    names = [name for span in spans.all() for name in span.attributes or {}]
+    assert set(FANOUT_ATTRIBUTES) == set(names)
 
 
 async def test_link_leaves_the_delivery_a_trace_of_its_own(make: Make, spans: Spans) -> None:
