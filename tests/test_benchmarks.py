@@ -72,6 +72,14 @@ def test_parts_with_a_server_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert "| ok | 50 connect at once, default with an SDK | 0 lost" in capsys.readouterr().out
 
 
+def test_hub_beside_a_client_that_does_not_read_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every message is sent or counted as dropped, and memory stays bounded."""
+    assert 0 == main(["--quick", "--rounds", "1", "hub"])
+    output = capsys.readouterr().out
+    assert "| ok | a room of 50, one of which does not read: messages | 0 unaccounted" in output
+    assert "| ok | a room of 50, one of which does not read: memory" in output
+
+
 def test_part_that_fails_leaves_the_others(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

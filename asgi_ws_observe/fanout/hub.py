@@ -18,7 +18,7 @@ from .arguments import Policy, checked
 from .broadcast import Broadcast
 from .feeding import DeliveryLike, ManagedDelivery, feed
 from .members import Member
-from .outlet import PATIENCE, Limits, Outlet, WebSocketLike
+from .outlet import PATIENCE, Limits, Outlet, Turns, WebSocketLike
 
 __all__ = ["Hub"]
 
@@ -82,6 +82,7 @@ class Hub:
         # The numbers of rooms that have members.
         self._labelled: dict[str, FanoutNumbers] = {}
         self._closing: dict[asyncio.Task[None], tuple[Outlet, asyncio.TimerHandle]] = {}
+        self._turns = Turns()
         self._is_closed = False
 
     def join(self, room: str, websocket: WebSocketLike) -> Member:
@@ -99,7 +100,7 @@ class Hub:
         """
         outlet = self._outlets.get(id(websocket))
         if outlet is None:
-            outlet = Outlet(websocket, self._limits, self._forget, self._close)
+            outlet = Outlet(websocket, self._limits, self._turns, self._forget, self._close)
             if self._is_closed:
                 outlet.end("left")
             else:
@@ -208,6 +209,7 @@ class Hub:
             timeout: How long sending may take, seconds. What is left is dropped.
         """
         self._is_closed = True
+        self._turns.begin_all()
         outlets = list(self._outlets.values())
         senders = {outlet.sender for outlet in outlets if outlet.sender is not None}
         try:

@@ -12,10 +12,14 @@ from ..connection import Connection
 from ..current import current_connection, enter_connection
 from .broadcast import Broadcast
 
-__all__ = ["PATIENCE", "Limits", "Outlet", "WebSocketLike"]
+__all__ = ["PATIENCE", "STARTED_AT_ONCE", "Limits", "Outlet", "Turns", "WebSocketLike"]
 
 #: A ``send()`` that is cancelled gets this long to end, seconds.
 PATIENCE: Final = 1.0
+#: So many senders start in one turn of the event loop. With all of a large room's at once, nothing
+#: else would have its turn for long, and Python's garbage collector, which counts what is alive,
+#: would go through everything there is after every twentieth message to a thousand.
+STARTED_AT_ONCE: Final = 100
 
 
 class WebSocketLike(Protocol):
@@ -42,6 +46,30 @@ class Limits(NamedTuple):
     policy: str
 
 
+class Turns:
+    """Starts the senders of a hub, some in each turn of the event loop."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Outlet] = deque()
+
+    def add(self, outlet: Outlet) -> None:
+        """Let an outlet begin to send soon."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._go_on)
+        self._waiting.append(outlet)
+
+    def begin_all(self) -> None:
+        """Start all that wait, now."""
+        while self._waiting:
+            self._waiting.popleft().begin()
+
+    def _go_on(self) -> None:
+        for _ in range(min(STARTED_AT_ONCE, len(self._waiting))):
+            self._waiting.popleft().begin()
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._go_on)
+
+
 class Outlet:
     """The queue of one WebSocket and the task that empties it, whatever rooms it is in.
 
@@ -52,6 +80,7 @@ class Outlet:
     Args:
         websocket: The WebSocket.
         limits: How much may wait.
+        turns: What lets it begin to send.
         gone: Is called once, when it takes no more messages.
         overflowed: Is called when its queue is full and the policy is to close.
 
@@ -63,20 +92,21 @@ class Outlet:
 
     __slots__ = (
         *("_bytes", "_context", "_ended", "_gone", "_limits", "_loop", "_overflowed", "_queue"),
-        *("_sending", "_task", "connection", "rooms", "websocket"),
+        *("_sending", "_task", "_turns", "connection", "rooms", "websocket"),
     )
 
     def __init__(
         self,
         websocket: WebSocketLike,
         limits: Limits,
+        turns: Turns,
         gone: Callable[[Outlet], None],
         overflowed: Callable[[Outlet], None],
     ) -> None:
         self.websocket = websocket
         self.rooms: dict[str, int] = {}
         self._limits = limits
-        self._gone, self._overflowed = gone, overflowed
+        self._turns, self._gone, self._overflowed = turns, gone, overflowed
         self._queue: deque[Broadcast] = deque()
         self._bytes = 0
         self._loop = asyncio.get_running_loop()
@@ -118,6 +148,11 @@ class Outlet:
         broadcast.take()
         if not self._sending:
             self._sending = True
+            self._turns.add(self)
+
+    def begin(self) -> None:
+        """Send what waits, unless everything was dropped meanwhile."""
+        if not self._ended:
             self._task = self.start(self._send_all())
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

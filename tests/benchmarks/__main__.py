@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from tests.benchmarks import asgi_level, fanout, held, idle, lives, scraping, server_level
+from tests.benchmarks import asgi_level, fanout, held, hubs, idle, lives, scraping, server_level
 from tests.benchmarks.limits import raise_limit
 from tests.benchmarks.page import bar_table, section, write
 from tests.benchmarks.results import QUICK, Effort, Json, environment, load, save
@@ -28,6 +28,7 @@ PARTS: Final[dict[str, Measure]] = {
     "churn": lives.churn,
     "storm": lives.storm,
     "broadcast": lives.broadcast,
+    "hub": hubs.hub,
     "scrape": scraping.scrape,
     "look": idle.look,
     "spans": held.spans,

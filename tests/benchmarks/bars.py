@@ -144,6 +144,14 @@ def _storm(part: Json) -> Iterator[Bar]:
             yield Bar(f"{wanted:,} connect at once, {mode}", wrong, 0, "lost or miscounted")
 
 
+def _hub(part: Json) -> Iterator[Bar]:
+    without, beside = (row["p99"] for row in part["rows"])
+    what = f"a room of {part['connections']:,}, one of which does not read"
+    yield Bar(f"{what}: p99", share(beside, without), 1.3, "of that without it", why=_NOISE)
+    yield Bar(f"{what}: memory", max(part["held"]), 12, "MiB")
+    yield Bar(f"{what}: messages", abs(part["unaccounted"]), 0, "unaccounted for")
+
+
 def _scrape(part: Json) -> Iterator[Bar]:
     what = f"{part['connections']:,} connections, {part['routes']} routes"
     yield Bar(f"a scrape, {what}", statistics.median(part["seconds"]), 30, "ms")
@@ -174,6 +182,7 @@ BARS: Final[dict[str, Callable[[Any], Iterator[Bar]]]] = {
     "server": _server,
     "memory": _memory,
     "storm": _storm,
+    "hub": _hub,
     "scrape": _scrape,
     "look": _look,
     "spans": _spans,

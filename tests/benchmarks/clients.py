@@ -66,12 +66,27 @@ class _Client(picows.WSListener):
         self.say()
 
 
+class _Listener(picows.WSListener):
+    """Notes how old each message is that says when it was sent, by this machine's clock."""
+
+    def __init__(self, ages: list[float]) -> None:
+        self._ages = ages
+
+    def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+        if frame.msg_type == picows.WSMsgType.TEXT:
+            self._ages.append(perf_counter() - float(frame.get_payload_as_bytes()))
+        elif frame.msg_type == picows.WSMsgType.PING:
+            transport.send_pong(frame.get_payload_as_bytes())
+
+
 class Clients:
     """What the commands do. The connections of `hold` stay until `release`."""
 
     def __init__(self) -> None:
         self._kept: list[_Client] = []
         self._echoing: dict[tuple[str, int], list[_Client]] = {}
+        self._listening: list[Any] = []
+        self._ages: list[float] = []
 
     async def echo(self, address: str, connections: int, seconds: float, size: int) -> Json:
         """Echo for so long over so many connections, which are opened the first time."""
@@ -118,6 +133,32 @@ class Clients:
         await asyncio.gather(*(open_one(each) for each in range(len(self._kept), connections)))
         seconds = perf_counter() - started
         return {"seconds": seconds, "failed": failed, "open": self._alive()}
+
+    async def listen(self, address: str, path: str, connections: int) -> Json:
+        """Open connections that only listen."""
+        for _ in range(connections):
+            self._listening.append(
+                await picows.ws_connect(
+                    lambda: _Listener(self._ages),
+                    f"ws://{address}{path}",
+                    websocket_handshake_timeout=60,
+                    read_buffer_init_size=1024,
+                )
+            )
+        return {"open": len(self._listening)}
+
+    async def heard(self, messages: int) -> Json:
+        """Tell how old messages were, once so many have come since the last time; seconds."""
+        while len(self._ages) < messages:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        ages = sorted(self._ages)
+        self._ages.clear()
+        assert len(ages) == messages, f"{len(ages)} messages arrived instead of {messages}"
+        return {
+            "p50": ages[len(ages) // 2],
+            "p99": ages[len(ages) * 99 // 100],
+            "largest": ages[-1],
+        }
 
     async def release(self) -> Json:
         """Close every connection that is held; tell how many messages they had received."""

@@ -21,6 +21,7 @@ from asgi_ws_observe import Settings, WebSocketObserveMiddleware
 from asgi_ws_observe.metrics.endpoint import MetricsEndpoint
 from tests.benchmarks.cases import echo, pass_through
 from tests.benchmarks.results import Json
+from tests.benchmarks.rooms import Rooms
 from tests.benchmarks.steps import clocks
 
 __all__ = [
@@ -61,6 +62,7 @@ class Application:
         self.registry = CollectorRegistry()
         self._metrics = MetricsEndpoint(self.registry)
         self._sends: set[Any] = set()
+        self._rooms = Rooms(self.registry)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
@@ -69,6 +71,8 @@ class Application:
             while (message := await receive())["type"] == "lifespan.startup":
                 await send({"type": "lifespan.startup.complete"})
             await send({"type": message["type"] + ".complete"})
+        elif scope["path"].startswith("/hub/"):
+            await self._rooms.talk(scope, receive, send)
         else:
             self._sends.add(send)
             try:
@@ -86,6 +90,9 @@ class Application:
             "/collect": self._collect,
             "/broadcast": self._broadcast,
             "/lag": self._lag,
+            "/hub/size": self._rooms.size,
+            "/hub/fill": self._rooms.fill,
+            "/hub/publish": self._rooms.publish,
         }
         answer = await answers[scope["path"]](**arguments)
         body = json.dumps(answer).encode()

@@ -174,6 +174,17 @@ def _broadcast(part: Json) -> str:
     return table((*head, "CPU, ms", "of bare"), rows)
 
 
+def _hub(part: Json) -> str:
+    rows = [
+        (
+            f"{row['name']} the one that does not read",
+            *(figure(statistics.median(row[key])) for key in ("p50", "p99", "largest")),
+        )
+        for row in part["rows"]
+    ]
+    return table(("ms from `hub.send` to a client", "p50", "p99", "largest"), rows)
+
+
 def _scrape(part: Json) -> str:
     rows = [
         (name, figure(statistics.median(part[key])), figure(max(part[key])))
@@ -236,6 +247,7 @@ SECTIONS: Final[dict[str, Callable[[Any], str]]] = {
     "churn": _churn,
     "storm": _storm,
     "broadcast": _broadcast,
+    "hub": _hub,
     "scrape": _scrape,
     "look": _look,
     "spans": _spans,

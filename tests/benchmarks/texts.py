@@ -154,6 +154,17 @@ alone.
 """
 
 
+def _hub(part: Json) -> str:
+    without, beside = (row["p99"] for row in part["rows"])
+    return f"""
+A hub sends one message of 64 bytes every 60 ms to a room of {part["connections"]:,} connections.
+In every other turn one of them does not read, and its queue of 8 MiB is full all the time: that
+makes the p99 of the others {share(beside, without):.2f} times what it is without, and the server's
+own memory {max(part["held"]):.1f} MiB larger. Every message that a queue took was
+sent or is counted as dropped: {part["unaccounted"]} are unaccounted for.
+"""
+
+
 _CONNECTIONS: Final = """
 Connections take turns, each with one message. With thousands of them what a message needs is no
 longer in the processor's caches, for the pass-through wrapper as well.
@@ -193,6 +204,7 @@ PART_TEXTS: Final[dict[str, tuple[str, Callable[[Any], str] | str]]] = {
     "churn": ("Opening and closing", _CHURN),
     "storm": ("A reconnect storm", _storm),
     "broadcast": ("A broadcast", _BROADCAST),
+    "hub": ("A client that does not read", _hub),
     "scrape": ("A scrape", _scrape),
     "look": ("The periodic looks", _LOOK),
     "spans": ("The spans of open connections", _SPANS),

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from asgi_ws_observe import Connection, SettingsError, current_connection
 from asgi_ws_observe.fanout import Broadcast, Hub, Member
+from asgi_ws_observe.fanout.outlet import STARTED_AT_ONCE
 from asgi_ws_observe.metrics.prometheus import numbers_of
 from asgi_ws_observe.probe import Probe
 from tests.fanout.sockets import Socket, observed
@@ -269,6 +270,22 @@ async def test_waiting_messages_are_sent_in_turn(make: MakeHub) -> None:
     hub.send("a", "1")
     await hub.send("a", "2")
     assert [(0, "1"), (1, "1"), (0, "2"), (1, "2")] == order
+
+
+async def test_large_room_is_sent_to_in_several_turns_of_the_loop(make: MakeHub) -> None:
+    """So that whatever else is to be done comes in between."""
+    hub = make()
+    sockets = [Socket() for _ in range(2 * STARTED_AT_ONCE + 1)]
+    for socket in sockets:
+        hub.join("a", socket)
+    sent = hub.send("a", "x")
+    started, before = [], 0
+    while not sent.seconds:
+        await asyncio.sleep(0)
+        now = sum(socket.started for socket in sockets)
+        started.append(now - before)
+        before = now
+    assert [STARTED_AT_ONCE, STARTED_AT_ONCE, 1] == [each for each in started if each]
 
 
 @pytest.mark.parametrize(
@@ -645,6 +662,17 @@ async def test_closing_sends_what_waits(make: MakeHub, registry: CollectorRegist
         assert 0 == hub.send("a", "late").recipients
         assert (False, False, {}) == (late.is_in, quick_member.is_in, hub.rooms())
         await late.leave()
+
+
+async def test_closing_sends_what_nobody_began_to_send(make: MakeHub) -> None:
+    """In the very turn of the event loop in which it was given to the hub."""
+    hub = make()
+    sockets = [Socket() for _ in range(STARTED_AT_ONCE + 1)]
+    for socket in sockets:
+        hub.join("a", socket)
+    sent = hub.send("a", "last words")
+    await hub.aclose()
+    assert len(sockets) == sent.delivered
 
 
 async def test_closing_waits_for_a_close_and_gives_it_up(make: MakeHub) -> None:
