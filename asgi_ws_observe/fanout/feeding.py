@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterable, Callable
 from types import TracebackType
 from typing import Any, Protocol
@@ -64,5 +65,7 @@ async def feed(
                     deliver(delivery)
             except Exception as error:  # noqa: BLE001
                 errors.report("fanout", error, type(delivery), "a delivery reached nobody")
+            # An iterator that has many ready need not wait anywhere, and would fill every queue.
+            await asyncio.sleep(0)
     except Exception as error:  # noqa: BLE001
         errors.report("fanout", error, type(deliveries), "nothing is delivered any more")

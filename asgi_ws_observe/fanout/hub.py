@@ -146,7 +146,8 @@ class Hub:
     ) -> Broadcast:
         """Send to everybody in a room; return at once, whatever the clients do.
 
-        More than `queue` messages in a row without an ``await`` in between overflow every queue.
+        More than `queue` messages in a row, in which the event loop has no turn, overflow every
+        queue, however fast the clients are; ``await asyncio.sleep(0)`` after each is enough.
 
         Args:
             room: The room; one that nobody is in is no error.

@@ -613,6 +613,24 @@ async def test_hub_is_fed_until_the_iterator_ends(
     assert 1 == total(registry, "ws_observe_errors_total", part="fanout")
 
 
+async def test_deliveries_that_are_all_there_overflow_nothing(
+    make: MakeHub, registry: CollectorRegistry
+) -> None:
+    """After a broker was away, say: the loop has its turns though the iterator never waits."""
+    hub = make(queue=8)
+    sockets = [Socket() for _ in range(2 * STARTED_AT_ONCE)]
+    for socket in sockets:
+        hub.join("a", socket)
+
+    async def iterate() -> AsyncIterator[Delivery]:
+        for number in range(100):
+            yield Delivery("a", str(number))
+
+    async with hub.fed_by(iterate()):
+        await until(lambda: all(len(each.sent) == 100 for each in sockets))
+    assert {} == dropped(registry)
+
+
 async def test_iterator_that_fails_is_counted(make: MakeHub, registry: CollectorRegistry) -> None:
     """The block goes on; there is only nothing more to deliver."""
 
