@@ -105,8 +105,11 @@ class Broadcast:
 
     def begin(self) -> None:
         """Take in that it has been put into all queues."""
-        self._numbers.recipients.observe(self.recipients)
         self._settle()
+
+    def count(self) -> None:
+        """Count how many queues took it."""
+        self._numbers.recipients.observe(self.recipients)
 
     def _settle(self) -> None:
         self._left -= 1

@@ -19,6 +19,7 @@ from .broadcast import Broadcast
 from .feeding import DeliveryLike, ManagedDelivery, feed
 from .members import Member
 from .outlet import PATIENCE, Limits, Outlet, Turns, WebSocketLike
+from .tasks import start, stop
 
 __all__ = ["Hub"]
 
@@ -180,7 +181,9 @@ class Hub:
             Exception: Whatever `send` raises, or the hub's own argument `room`.
         """
         topic = delivery.topic
-        broadcast = self.send(topic if self._room is None else self._room(topic), delivery.body)
+        room = topic if self._room is None else self._room(topic)
+        # The delivery itself counts its recipients.
+        broadcast = self._send(room, delivery.body, list(self._rooms.get(room, ())), counts=False)
         delivery.recipients = broadcast.recipients
         return broadcast
 
@@ -194,12 +197,11 @@ class Hub:
         Args:
             deliveries: Each is entered, delivered and left.
         """
-        task = asyncio.create_task(feed(deliveries, self.deliver, self._errors))
+        task = start(feed(deliveries, self.deliver, self._errors), "ws_fanout_hub")
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.wait({task})
+            await stop(task)
 
     async def aclose(self, timeout: float = 5.0) -> None:
         """Send what waits, then give up the rest; nothing is sent from now on.
@@ -230,7 +232,9 @@ class Hub:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    def _send(self, room: str, message: Any, outlets: Iterable[Outlet]) -> Broadcast:
+    def _send(
+        self, room: str, message: Any, outlets: Iterable[Outlet], *, counts: bool = True
+    ) -> Broadcast:
         # Another thread's call would seem to work, and lose messages now and then.
         asyncio.get_running_loop()
         numbers = self._labelled.get(room)
@@ -239,6 +243,8 @@ class Hub:
             for outlet in outlets:
                 outlet.put(broadcast)
         broadcast.begin()
+        if counts:
+            broadcast.count()
         return broadcast
 
     def _numbers_of(self, room: str) -> FanoutNumbers:

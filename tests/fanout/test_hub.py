@@ -13,7 +13,7 @@ import pytest_asyncio
 from prometheus_client import CollectorRegistry
 
 from asgi_ws_observe import Connection, SettingsError, current_connection
-from asgi_ws_observe.fanout import Broadcast, Hub, Member
+from asgi_ws_observe.fanout import Broadcast, Fanout, Hub, Member
 from asgi_ws_observe.fanout.outlet import STARTED_AT_ONCE
 from asgi_ws_observe.metrics.prometheus import numbers_of
 from asgi_ws_observe.probe import Probe
@@ -763,3 +763,15 @@ def test_argument_that_is_not_accepted_is_named(arguments: dict[str, Any], messa
     with pytest.raises(SettingsError) as caught:
         Hub(registry=CollectorRegistry(), **arguments)
     assert message == str(caught.value)
+
+
+async def test_recipients_of_a_delivery_are_counted_once(
+    make: MakeHub, registry: CollectorRegistry
+) -> None:
+    """By the delivery, even where the hub and the channel have one name."""
+    hub = make(name="rooms")
+    hub.join("a", Socket())
+    with Fanout("kafka", name="rooms", registry=registry).delivery("a", b"hello") as delivery:
+        await hub.deliver(delivery)
+    assert 1 == sample(registry, "ws_fanout_recipients_count", channel="rooms")
+    assert 1 == sample(registry, "ws_fanout_recipients_sum", channel="rooms")
