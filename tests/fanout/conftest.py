@@ -11,12 +11,30 @@ import pytest
 import pytest_asyncio
 from prometheus_client import CollectorRegistry
 
+from asgi_ws_observe.fanout import Broadcast, Hub
 from asgi_ws_observe.fanout.channel import FanoutChannel
 from tests.fanout.memory import Bus, MemoryBroker
 from tests.support import Spans
 
 #: Makes a channel on the test's bus; it is closed when the test is over.
 Make = Callable[..., FanoutChannel]
+#: Makes a hub; likewise.
+MakeHub = Callable[..., Hub]
+
+
+def dropped(registry: CollectorRegistry) -> dict[str, float]:
+    """Return how many messages were dropped, by reason."""
+    return {
+        each.labels["reason"]: each.value
+        for family in registry.collect()
+        for each in family.samples
+        if each.name == "ws_messages_dropped_total" and each.value
+    }
+
+
+async def wait(broadcast: Broadcast) -> Broadcast:
+    """Wait for a broadcast, as a coroutine."""
+    return await broadcast
 
 
 @pytest.fixture
@@ -59,6 +77,20 @@ async def make(bus: Bus, registry: CollectorRegistry, spans: Spans) -> AsyncIter
     for each in made:
         await each.aclose()
     assert [] == [each for each in asyncio.all_tasks() if each.get_name().startswith("ws_fanout")]
+
+
+@pytest_asyncio.fixture
+async def make_hub(registry: CollectorRegistry) -> AsyncIterator[MakeHub]:
+    """Return what makes hubs, which are closed when the test is over."""
+    made: list[Hub] = []
+
+    def hub(**arguments: Any) -> Hub:
+        made.append(Hub(registry=registry, **arguments))
+        return made[-1]
+
+    yield hub
+    for each in made:
+        await each.aclose(0.01)
 
 
 @pytest.fixture
