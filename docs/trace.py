@@ -114,9 +114,9 @@ def draw(given: list[Drawn]) -> str:
         "One trace: said on node a, delivered on nodes a and b</text>",
     ]
     for place, (node, colour) in enumerate(COLOURS.items()):
-        x = 8 + 90 * place
-        parts.append(f'<rect x="{x}" y="32" width="12" height="12" fill="{colour}"/>')
-        parts.append(f'<text x="{x + 18}" y="42">node {node}</text>')
+        corner = 8 + 90 * place
+        parts.append(f'<rect x="{corner}" y="32" width="12" height="12" fill="{colour}"/>')
+        parts.append(f'<text x="{corner + 18}" y="42">node {node}</text>')
     for part in range(5):
         x = LEFT + room * part / 4
         parts.append(
