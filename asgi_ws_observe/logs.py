@@ -42,7 +42,8 @@ _COMMON: Final = {
 }
 _OF_CHANNEL: Final = {
     "event": "`ws_fanout_down` when a channel's listener loses the broker, `ws_fanout_up` when it "
-    "is back, `ws_fanout_refused` for the first message in a row that could not be published",
+    "is back, `ws_fanout_refused` for the first message that could not be published, once for each "
+    "kind of error in a row",
     "node": "`Settings.node`, where it is set",
     "channel": "the channel's name",
     "system": "`redis`, `nats`",

@@ -88,7 +88,8 @@ class FanoutChannel(Fanout):
         if (interval := self.settings.probe_interval) is not None:
             self._probes = Probes(interval, self._send_probe, self._listener.restart, self.numbers)
         self._down_since: float | None = None
-        self._was_up = self._refused = False
+        self._was_up = False
+        self._refused: type[Exception] | None = None
 
     @property
     def state(self) -> State:
@@ -146,10 +147,11 @@ class FanoutChannel(Fanout):
                 self.settings.timeout,
                 self._broker.publish(message.topic, message.payload, message.headers),
             )
-            self._refused = False
+            self._refused = None
         except Exception as error:
-            if not self._refused:
-                self._refused = True
+            # Once for each kind in a row: a topic that is none must not hide an outage.
+            if type(error) is not self._refused:
+                self._refused = type(error)
                 self._log(logging.ERROR, "ws_fanout_refused", error)
             if outbox is None:
                 raise
@@ -226,7 +228,7 @@ class FanoutChannel(Fanout):
         name = self.settings.name
         if self._probes is not None:
             self._heard[self._probe] = _Heard(Sequences(self._broker.loss_seconds))
-            self._probes.start(f"ws_fanout_probes {name}")
+            self._probes.begin()
         self._listener.start(f"ws_fanout_listener {name}", self._heard)
 
     # What the listener's task calls.
@@ -259,6 +261,8 @@ class FanoutChannel(Fanout):
 
     def _up(self) -> None:
         self.numbers.listener_up = 1
+        if self._probes is not None:
+            self._probes.start(f"ws_fanout_probes {self.settings.name}")
         away = None if self._down_since is None else perf_counter() - self._down_since
         if self._was_up:
             self.numbers.reconnects += 1

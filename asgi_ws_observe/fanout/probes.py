@@ -45,11 +45,16 @@ class Probes:
         self._restart_from = 0.0
         self._task: asyncio.Task[None] | None = None
 
-    def start(self, name: str) -> None:
-        """Probe from now on."""
+    def begin(self) -> None:
+        """Show the age from now on: nothing has come back yet."""
         self._arrived = perf_counter()
         self._numbers.probe_age = self._age
-        self._task = start(self._run(), name)
+
+    def start(self, name: str) -> None:
+        """Probe from now on: the listener has its subscriptions, for the first time or again."""
+        self._unheard = 0
+        if self._task is None:
+            self._task = start(self._run(), name)
 
     async def aclose(self) -> None:
         """Probe no more."""
