@@ -83,10 +83,10 @@ class FanoutChannel(Fanout):
             self._outbox = Outbox(
                 self._send, self.settings.outbox, self.settings.backoff, self.numbers
             )
-        self._probe = Name(PROBE_TOPIC + self.counters.id)
         self._probes: Probes | None = None
         if (interval := self.settings.probe_interval) is not None:
             self._probes = Probes(interval, self._send_probe, self._listener.restart, self.numbers)
+        self._probe = Name(PROBE_TOPIC)
         self._down_since: float | None = None
         self._was_up = False
         self._refused: type[Exception] | None = None
@@ -227,6 +227,7 @@ class FanoutChannel(Fanout):
         self._timer.call_in(_TICK, self._tick)
         name = self.settings.name
         if self._probes is not None:
+            self._probe = Name(PROBE_TOPIC + self.counters.id)
             self._heard[self._probe] = _Heard(Sequences(self._broker.loss_seconds))
             self._probes.begin()
         self._listener.start(f"ws_fanout_listener {name}", self._heard)

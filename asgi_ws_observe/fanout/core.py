@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections import OrderedDict
@@ -31,23 +32,32 @@ MAX_TOPICS: Final = 10_000
 
 
 class Counters:
-    """Numbers what one process publishes, by topic.
-
-    Attributes:
-        id: Names this process; another one after every start.
-    """
+    """Numbers what one process publishes, by topic."""
 
     def __init__(self) -> None:
-        self.id = secrets.token_hex(8)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
+        self._id = secrets.token_hex(8)
         self._forgotten = 0
         self._topics: OrderedDict[str, tuple[str, int]] = OrderedDict()
+
+    @property
+    def id(self) -> str:
+        """Names this process; another one after every start, and in a forked child."""
+        if self._process != os.getpid():
+            # Two that count under one name would take each other's messages for repetitions.
+            self._begin()
+        return self._id
 
     def next(self, topic: str) -> tuple[str, int]:
         """Return the publisher and the sequence number of a topic's next message.
 
         A topic that was forgotten begins again at 1, and so as another publisher.
         """
-        publisher, last = self._topics.get(topic) or (self._name(), 0)
+        name = self.id
+        publisher, last = self._topics.get(topic) or (self._name(name), 0)
         self._topics[topic] = found = (publisher, last + 1)
         self._topics.move_to_end(topic)
         if len(self._topics) > MAX_TOPICS:
@@ -59,8 +69,8 @@ class Counters:
         """Return whether it was this process."""
         return publisher.partition(".")[0] == self.id
 
-    def _name(self) -> str:
-        return f"{self.id}.{self._forgotten}" if self._forgotten else self.id
+    def _name(self, name: str) -> str:
+        return f"{name}.{self._forgotten}" if self._forgotten else name
 
 
 class Fanout:

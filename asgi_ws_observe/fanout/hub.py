@@ -227,6 +227,8 @@ class Hub:
         await _wait_for(senders, PATIENCE)
 
     async def __aenter__(self) -> Hub:
+        # An application's tests may run its lifespan again and again.
+        self._is_closed = False
         return self
 
     async def __aexit__(self, *_: object) -> None:

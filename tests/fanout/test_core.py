@@ -119,6 +119,17 @@ def test_sequence_counts_a_topic() -> None:
     assert [1, 2, 1, 3] == found
 
 
+def test_forked_child_is_another_publisher(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its parent's name and numbers, one's messages would be the other's repetitions."""
+    counters = Counters()
+    parent, _ = counters.next("rooms")
+    monkeypatch.setattr("asgi_ws_observe.fanout.core.os.getpid", lambda: -1)
+    child, sequence = counters.next("rooms")
+    assert parent != child
+    assert 1 == sequence
+    assert (False, True) == (counters.is_own(parent), counters.is_own(child))
+
+
 def test_forgotten_topic_begins_as_another_publisher() -> None:
     """1 again from the same publisher would be a repetition, and dropped."""
     counters = Counters()

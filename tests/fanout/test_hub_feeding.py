@@ -163,6 +163,17 @@ async def test_closing_waits_for_a_close_and_gives_it_up(make_hub: MakeHub) -> N
     assert [] == socket.closes
 
 
+async def test_closed_hub_can_be_opened_again(make_hub: MakeHub) -> None:
+    """An application's tests run its lifespan again and again."""
+    hub = make_hub()
+    for word in ("one", "two"):
+        socket = Socket()
+        async with hub:
+            hub.join("a", socket)
+            await hub.send("a", word)
+        assert [word] == socket.sent
+
+
 async def test_send_from_another_thread_is_refused(make_hub: MakeHub) -> None:
     """It would seem to work: the loop would not notice before something else happens."""
     hub = make_hub()
