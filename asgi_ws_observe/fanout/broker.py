@@ -112,6 +112,10 @@ class Broker(ABC):
     async def shut(self) -> None:
         """Disconnect the listener, whatever state it is in."""
 
+    def refuses(self, error: Exception) -> bool:
+        """Return whether what `publish` raised would be raised ever again for this message."""
+        return False
+
     async def aclose(self) -> None:
         """Give back what was made for this broker alone."""
         return

@@ -81,7 +81,11 @@ class FanoutChannel(Fanout):
         self._outbox: Outbox | None = None
         if broker.keeps:
             self._outbox = Outbox(
-                self._send, self.settings.outbox, self.settings.backoff, self.numbers
+                self._send,
+                self.settings.outbox,
+                self.settings.backoff,
+                self.numbers,
+                broker.refuses,
             )
         self._probes: Probes | None = None
         if (interval := self.settings.probe_interval) is not None:
@@ -123,7 +127,7 @@ class FanoutChannel(Fanout):
         Raises:
             TypeError: The body is none that can be sent.
             Exception: What the broker raised, with ``raises=True`` and a broker that does not keep
-                messages.
+                messages, or refuses this one for good.
         """
         message = self.publishing(topic, body, headers=self._broker.has_headers)
         try:
@@ -153,7 +157,7 @@ class FanoutChannel(Fanout):
             if type(error) is not self._refused:
                 self._refused = type(error)
                 self._log(logging.ERROR, "ws_fanout_refused", error)
-            if outbox is None:
+            if outbox is None or self._broker.refuses(error):
                 raise
             message.late = True
             outbox.put(kept)

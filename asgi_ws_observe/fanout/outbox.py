@@ -37,6 +37,7 @@ class Outbox:
         most: How many may wait; the oldest are dropped first.
         backoff: The longest pause between two attempts, seconds.
         numbers: Of the channel, which shows how many wait.
+        refuses: Whether what was raised would be raised ever again: the others do not wait for it.
     """
 
     def __init__(
@@ -45,11 +46,13 @@ class Outbox:
         most: int,
         backoff: float,
         numbers: FanoutNumbers,
+        refuses: Callable[[Exception], bool],
     ) -> None:
         self._send = send
         self._most = most
         self._backoff = backoff
         self._numbers = numbers
+        self._refuses = refuses
         self._waiting: deque[Kept] = deque()
         self._task: asyncio.Task[None] | None = None
         numbers.outbox = 0
@@ -83,6 +86,11 @@ class Outbox:
             try:
                 await self._send(kept)
             except BaseException as error:
+                if isinstance(error, Exception) and self._refuses(error):
+                    # Those behind it do not wait for ever.
+                    kept.numbers.published["failed"] += 1
+                    self._show()
+                    continue
                 self._waiting.appendleft(kept)
                 if not isinstance(error, Exception):
                     raise

@@ -120,6 +120,9 @@ class MemoryBroker(Broker):
         if self in self.bus.listeners:
             self.bus.listeners.remove(self)
 
+    def refuses(self, error: Exception) -> bool:
+        return isinstance(error, PermissionError)
+
     async def aclose(self) -> None:
         self.calls.append("aclose")
         await super().aclose()

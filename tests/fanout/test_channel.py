@@ -406,6 +406,26 @@ async def test_what_a_keeping_broker_refused_is_sent_when_it_is_back(
     assert 0 == sample(registry, "ws_fanout_lost_total", channel="memory")
 
 
+async def test_what_a_keeping_broker_refuses_for_good_keeps_nothing_waiting(
+    make: Make, bus: Bus, registry: CollectorRegistry
+) -> None:
+    """It failed, at once or when its turn comes; what is behind it is sent."""
+    channel = make(keeps=True)
+    async with channel.subscribe("rooms") as deliveries:
+        bus.problem = PermissionError("never")
+        assert await channel.publish("rooms", "refused") is None
+        bus.problem = OSError("gone")
+        await channel.publish("rooms", "poison")
+        await until(lambda: broker_of(channel).calls.count("publish") > 2)
+        bus.problem = PermissionError("never")
+        found = {"channel": "memory", "outcome": "failed"}
+        await until(lambda: 2 == sample(registry, "ws_fanout_published_total", **found))
+        bus.problem = None
+        await channel.publish("rooms", "after")
+        assert ["after"] == await bodies(deliveries, 1)
+    assert 0 == sample(registry, "ws_fanout_outbox_messages", channel="memory")
+
+
 async def test_listener_that_is_cut_comes_back(
     make: Make, bus: Bus, registry: CollectorRegistry, lines: Callable[[], list[str]]
 ) -> None:
