@@ -7,6 +7,7 @@ channel = RedisChannel("redis://localhost:6379")
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from opentelemetry.trace import TracerProvider
@@ -14,9 +15,10 @@ from prometheus_client import CollectorRegistry
 
 from ..exceptions import SettingsError
 from .channel import FanoutChannel
-from .redis_client import RedisClient
+from .redis_client import RedisClient, encoded
 from .redis_pubsub import PubSubBroker
-from .redis_streams import StreamsBroker
+from .redis_streams import Position, StreamsBroker
+from .subscription import Subscription
 
 __all__ = ["RedisChannel"]
 
@@ -26,11 +28,13 @@ _MODES: Final = ("pubsub", "sharded", "streams")
 class RedisChannel(FanoutChannel):
     """Publishes to Redis and delivers what comes from it.
 
+    It makes connections of its own beside the client's pool, with the client's settings: one to
+    publish and one to listen, in a cluster one to publish to each server and, sharded or with
+    streams, to listen to each server or slot. A client that is given stays open.
+
     Args:
         redis: The application's own `redis.asyncio.Redis` (of a single server or Sentinel's) or
-            `redis.asyncio.RedisCluster`, or a URL such as ``redis://localhost:6379``. Listening
-            takes one connection of its own beside the client's pool; a client that is given stays
-            open.
+            `redis.asyncio.RedisCluster`, or a URL such as ``redis://localhost:6379``.
         mode: ``pubsub``: at most once, what is published while a node is away is lost and counted.
             ``sharded``: the same by ``SPUBLISH``, for clusters of Redis 7. ``streams``: every node
             reads every entry, after an outage from where it was, and what Redis could not take is
@@ -60,9 +64,52 @@ class RedisChannel(FanoutChannel):
         if isinstance(maxlen, bool) or not isinstance(maxlen, int) or maxlen < 1:
             raise SettingsError(f"maxlen: got {maxlen!r}; accepted: a whole number, 1 or more")
         client = RedisClient(redis)
-        broker: PubSubBroker | StreamsBroker = (
-            StreamsBroker(client, maxlen)
-            if mode == "streams"
-            else PubSubBroker(client, mode == "sharded")
+        self._streams = StreamsBroker(client, maxlen) if mode == "streams" else None
+        super().__init__(
+            self._streams or PubSubBroker(client, mode == "sharded"),
+            registry=registry,
+            tracer_provider=tracer_provider,
+            **settings,
         )
-        super().__init__(broker, registry=registry, tracer_provider=tracer_provider, **settings)
+
+    def subscribe(
+        self, *topics: str, patterns: Iterable[str] = (), after: str | None = None
+    ) -> Subscription:
+        """Return deliveries: ``async with channel.subscribe(topic) as deliveries:``.
+
+        Args:
+            topics: What to listen to.
+            patterns: The same, in the notation of ``PSUBSCRIBE``; in the mode ``pubsub`` only.
+            after: The `Delivery.id` of what was handled last, to begin with what came after it:
+                so a node that was restarted misses nothing that Redis still keeps. In the mode
+                ``streams`` only, and for topics that this channel does not listen to yet. Default:
+                what comes from now on.
+
+        Raises:
+            SettingsError: Nothing is given, a topic is no text, or a pattern or ``after`` is given
+                where there are none.
+        """
+        patterns = list(patterns)
+        for name in (*topics, *patterns):
+            try:
+                encoded(name)
+            except (UnicodeError, AttributeError):
+                raise SettingsError(f"subscribe: got {name!r}; accepted: texts") from None
+        if after is not None:
+            self._resume(topics, after)
+        return super().subscribe(*topics, patterns=patterns)
+
+    def _resume(self, topics: tuple[str, ...], after: str) -> None:
+        if self._streams is None:
+            raise SettingsError("after: accepted: in the mode streams, which keeps messages")
+        heard = [name.text for name in self._heard if name.text in topics]
+        if heard:
+            raise SettingsError(
+                f"after: got {heard[0]!r}, which this channel listens to already; accepted: other "
+                "topics"
+            )
+        try:
+            position = Position(after)
+        except ValueError as error:
+            raise SettingsError(f"after: {error}; accepted: a Delivery.id") from None
+        self._streams.resume(topics, position)
