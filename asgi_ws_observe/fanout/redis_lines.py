@@ -216,6 +216,11 @@ class Lines:
     def __len__(self) -> int:
         return len(self._lines)
 
+    def begin(self) -> None:
+        """Forget what was before."""
+        self._heard.clear()
+        self._error = None
+
     def get(self, place: Hashable) -> Line | None:
         """Return the line for this, if there is one."""
         return self._lines.get(place)
@@ -272,14 +277,13 @@ class Lines:
             await line.say(("PING",))
 
     async def shut(self) -> None:
-        """Disconnect all."""
+        """Disconnect all; whoever hears them now is told that they are lost."""
         self._time += 1
+        self._lost(ConnectionError("the listener connects again"))
         lines = list(self._lines.values())
         self._lines.clear()
         for line in lines:
             await line.shut()
-        self._heard.clear()
-        self._error = None
 
     async def _watch(self, timeout: float) -> None:
         """Find the one that is silent while others talk; of a single one `hear` tells that."""

@@ -56,6 +56,7 @@ class PubSubBroker(Broker):
         return int(await self._commands.run(f"{self._prefix}PUBLISH", name, payload, key=key))
 
     async def open(self) -> None:
+        self._lines.begin()
         await self._client.refresh()
         if not self._spreads:
             await self._lines.open(_ANY, self._client.connection(self._any_place()))

@@ -100,6 +100,7 @@ class StreamsBroker(Broker):
         return None
 
     async def open(self) -> None:
+        self._lines.begin()
         await self._client.refresh()
 
     async def subscribe(self, names: Collection[Name]) -> None:
