@@ -118,11 +118,12 @@ class RedisClient:
         Raises:
             ConnectionError: The server has left the cluster.
         """
-        source = self._client.connection_pool
         if self.is_cluster:
             source = self._client.get_node(node_name=place)
             if source is None:
                 raise ConnectionError(f"{place} has left the cluster")
+        else:
+            source = self._client.connection_pool
         given = source.connection_kwargs
         # A managed server's announcements are for the client's pool.
         options = {

@@ -11,7 +11,7 @@ import orjson
 from .broker import Broker, Name, Received
 from .redis_client import RedisClient, decoded, encoded
 from .redis_commands import Commands, is_final
-from .redis_lines import Line, Lines
+from .redis_lines import Lines
 
 __all__ = ["BODY_FIELD", "Position", "StreamsBroker"]
 

@@ -132,7 +132,9 @@ def port_for_redis() -> int:
 
 
 @contextmanager
-def single(directory: Path, *, durable: bool = False, **options: str | int) -> Iterator[RedisServer]:
+def single(
+    directory: Path, *, durable: bool = False, **options: str | int
+) -> Iterator[RedisServer]:
     """Run one server until the end of the block.
 
     Args:

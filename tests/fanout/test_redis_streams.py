@@ -258,9 +258,7 @@ async def test_node_that_was_restarted_goes_on_where_it_was(nodes: Nodes) -> Non
         ("streams", "", "after: '' is no entry's identity; accepted: a Delivery.id"),
     ],
 )
-async def test_wrong_position_is_refused(
-    nodes: Nodes, mode: str, after: str, message: str
-) -> None:
+async def test_wrong_position_is_refused(nodes: Nodes, mode: str, after: str, message: str) -> None:
     """Saying what is accepted."""
     with pytest.raises(SettingsError) as caught:
         nodes(mode=mode).channel.subscribe("rooms", after=after)
