@@ -38,6 +38,7 @@ class Outbox:
         backoff: The longest pause between two attempts, seconds.
         numbers: Of the channel, which shows how many wait.
         refuses: Whether what was raised would be raised ever again: the others do not wait for it.
+            Default: never.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class Outbox:
         most: int,
         backoff: float,
         numbers: FanoutNumbers,
-        refuses: Callable[[Exception], bool],
+        refuses: Callable[[Exception], bool] = lambda _: False,
     ) -> None:
         self._send = send
         self._most = most

@@ -213,9 +213,6 @@ class Lines:
     def __iter__(self) -> Iterator[Line]:
         return iter(list(self._lines.values()))
 
-    def __len__(self) -> int:
-        return len(self._lines)
-
     def begin(self) -> None:
         """Forget what was before."""
         self._heard.clear()

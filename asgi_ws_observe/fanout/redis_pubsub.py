@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 from .broker import Broker, Name, Received
 from .redis_client import RedisClient, decoded, encoded
 from .redis_commands import Commands
-from .redis_lines import Lines
+from .redis_lines import Line, Lines
 
 __all__ = ["PubSubBroker"]
 
@@ -81,9 +81,7 @@ class PubSubBroker(Broker):
 
     async def receive(self, timeout: float) -> list[Received] | None:
         heard = await self._lines.hear(timeout)
-        if heard is None:
-            return None
-        return [found for _, answer in heard if (found := self._read(answer)) is not None]
+        return None if heard is None else self._read_all(heard)
 
     async def ping(self) -> None:
         await self._lines.ping()
@@ -95,6 +93,9 @@ class PubSubBroker(Broker):
     async def aclose(self) -> None:
         await self._commands.aclose()
         await self._client.aclose()
+
+    def _read_all(self, heard: list[tuple[Line, Any]]) -> list[Received]:
+        return [found for _, answer in heard if (found := self._read(answer)) is not None]
 
     def _read(self, answer: Any) -> Received | None:
         if isinstance(answer, Exception):

@@ -11,7 +11,7 @@ import orjson
 from .broker import Broker, Name, Received
 from .redis_client import RedisClient, decoded, encoded
 from .redis_commands import Commands, is_final
-from .redis_lines import Lines
+from .redis_lines import Line, Lines
 
 __all__ = ["BODY_FIELD", "Position", "StreamsBroker"]
 
@@ -132,16 +132,7 @@ class StreamsBroker(Broker):
     async def receive(self, timeout: float) -> list[Received] | None:
         await self._ask(timeout)
         heard = await self._lines.hear(timeout)
-        if heard is None:
-            return None if any(line.waits for line in self._lines) else []
-        found: list[Received] = []
-        for line, answer in heard:
-            line.waits = False
-            if isinstance(answer, Exception):
-                raise answer
-            for topic, entries in answer or ():
-                found += self._entries(topic, entries)
-        return found
+        return self._silence() if heard is None else self._read_all(heard)
 
     async def ping(self) -> None:
         # A read that waits is a question already.
@@ -211,6 +202,20 @@ class StreamsBroker(Broker):
         topics.pop(topic, None)
         if not topics:
             self._slots.pop(slot, None)
+
+    def _silence(self) -> list[Received] | None:
+        """Return nothing where nobody was asked, `None` where somebody does not answer."""
+        return None if any(line.waits for line in self._lines) else []
+
+    def _read_all(self, heard: list[tuple[Line, Any]]) -> list[Received]:
+        found: list[Received] = []
+        for line, answer in heard:
+            line.waits = False
+            if isinstance(answer, Exception):
+                raise answer
+            for topic, entries in answer or ():
+                found += self._entries(topic, entries)
+        return found
 
     def _entries(self, topic: bytes, entries: list[Any]) -> list[Received]:
         name = Name(decoded(topic))

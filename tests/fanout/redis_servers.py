@@ -13,7 +13,7 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -34,7 +34,7 @@ class RedisServer:
 
     Args:
         directory: Where its files and its log go; its own.
-        options: More of its configuration, such as ``requirepass="secret"``.
+        options: More of its configuration, such as ``{"requirepass": "secret"}``.
         program: ``redis-server`` or ``redis-sentinel``.
 
     Attributes:
@@ -44,7 +44,7 @@ class RedisServer:
     """
 
     def __init__(
-        self, directory: Path, *, program: str = "redis-server", **options: str | int
+        self, directory: Path, options: Mapping[str, str | int], program: str = "redis-server"
     ) -> None:
         self._program = found(program)
         directory.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ class RedisServer:
         password = options.get("requirepass")
         self.url = f"redis://{f':{password}@' if password else ''}127.0.0.1:{self.port}"
         given = {"bind": "127.0.0.1", "port": self.port, "dir": directory, "save": '""', **options}
-        lines = [f"{name.replace('_', '-')} {value}" for name, value in given.items()]
+        lines = [f"{name} {value}" for name, value in given.items()]
         self._config = directory / "redis.conf"
         self._config.write_text("\n".join(lines) + "\n")
         self.process: subprocess.Popen[bytes]
@@ -142,8 +142,8 @@ def single(
         durable: Whether it has every entry on disk before it answers; else it keeps nothing.
         options: More of its configuration.
     """
-    kept: dict[str, str | int] = {"appendonly": "yes", "appendfsync": "always"} if durable else {}
-    server = RedisServer(directory, **kept, **options)
+    kept = {"appendonly": "yes", "appendfsync": "always"} if durable else {}
+    server = RedisServer(directory, {**kept, **options})
     try:
         server.start()
         yield server
@@ -155,28 +155,31 @@ def single(
 def cluster(directory: Path, masters: int = 3) -> Iterator[list[RedisServer]]:
     """Run a cluster of masters without replicas until the end of the block."""
     options: dict[str, str | int] = {
-        "cluster_enabled": "yes",
-        "cluster_node_timeout": 1000,
-        "cluster_require_full_coverage": "no",
+        "cluster-enabled": "yes",
+        "cluster-node-timeout": 1000,
+        "cluster-require-full-coverage": "no",
     }
     with ExitStack() as stack:
         servers = []
         for number in range(masters):
-            servers.append(RedisServer(directory / str(number), **options))
+            servers.append(RedisServer(directory / str(number), options))
             stack.callback(servers[-1].end)
             servers[-1].start()
         addresses = [f"127.0.0.1:{server.port}" for server in servers]
+        options_of_cli = ("--cluster-replicas", "0", "--cluster-yes")
         subprocess.run(
-            [found("redis-cli"), "--cluster", "create", *addresses]
-            + ["--cluster-replicas", "0", "--cluster-yes"],
+            [found("redis-cli"), "--cluster", "create", *addresses, *options_of_cli],
             check=True,
             capture_output=True,
             timeout=60,
         )
-        for server in servers:
-            wait_until(lambda each=server: b"cluster_state:ok" in each.ask("CLUSTER", "INFO"))
-            wait_until(lambda each=server: len(each.ask("CLUSTER", "SLOTS")) >= masters)
+        wait_until(lambda: all(_knows(server, masters) for server in servers))
         yield servers
+
+
+def _knows(server: RedisServer, masters: int) -> bool:
+    """Return whether a server of a cluster knows who has which slot."""
+    return len(server.ask("CLUSTER", "SLOTS")) >= masters
 
 
 class SentinelServers:
@@ -189,18 +192,17 @@ class SentinelServers:
     """
 
     def __init__(self, directory: Path) -> None:
-        self.master = RedisServer(directory / "master")
-        self.replica = RedisServer(
-            directory / "replica",
-            replicaof=f"127.0.0.1 {self.master.port}",
-            repl_diskless_sync_delay=0,
+        self.master = RedisServer(directory / "master", {})
+        address = f"127.0.0.1 {self.master.port}"
+        copies: dict[str, str | int] = {"replicaof": address, "repl-diskless-sync-delay": 0}
+        self.replica = RedisServer(directory / "replica", copies)
+        watches = (
+            f"monitor {MASTER_NAME} {address} 1\n"
+            f"sentinel down-after-milliseconds {MASTER_NAME} 500\n"
+            f"sentinel failover-timeout {MASTER_NAME} 2000"
         )
         self.sentinel = RedisServer(
-            directory / "sentinel",
-            program="redis-sentinel",
-            sentinel=f"monitor {MASTER_NAME} 127.0.0.1 {self.master.port} 1\n"
-            f"sentinel down-after-milliseconds {MASTER_NAME} 500\n"
-            f"sentinel failover-timeout {MASTER_NAME} 2000",
+            directory / "sentinel", {"sentinel": watches}, program="redis-sentinel"
         )
 
     def master_port(self) -> int:

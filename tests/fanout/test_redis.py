@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
-import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -16,7 +17,7 @@ from opentelemetry.instrumentation.redis import RedisInstrumentor
 from opentelemetry.trace import SpanKind
 from redis.asyncio import BlockingConnectionPool, Redis
 
-from asgi_ws_observe import SettingsError
+from asgi_ws_observe import MissingExtraError, SettingsError
 from asgi_ws_observe.fanout.redis import RedisChannel
 from tests.fanout.redis_nodes import MODES, Nodes, bodies, taken
 from tests.fanout.redis_servers import RedisServer, single
@@ -321,7 +322,7 @@ async def test_stream_is_shared_with_nodes_without_the_library(
         found = await taken(deliveries, 3)
         assert b"\xff" == found[0].body
         assert {"type": "join", "user": "7"} == found[1].json()
-        entries = await client.xrange("rooms")
+        entries: Any = await client.xrange("rooms")
         assert [each.id for each in found] == [identity.decode() for identity, _ in entries]
         assert {"type": "leave"} == json.loads(entries[2][1][b"body"])
 
@@ -353,28 +354,38 @@ def test_wrong_value_is_refused(arguments: dict[str, Any], message: str) -> None
     assert str(caught.value).startswith(message)
 
 
-async def test_thousand_topics_share_one_connection(nodes: Nodes, server: RedisServer) -> None:
-    """Of a listener with Pub/Sub, and of one with streams."""
+@pytest.mark.parametrize("mode", ["pubsub", "streams"])
+async def test_thousand_topics_share_one_connection(
+    nodes: Nodes, server: RedisServer, mode: str
+) -> None:
+    """One to listen, and one to publish."""
     topics = [f"room:{number}" for number in range(1000)]
-    for mode in ("pubsub", "streams"):
-        node = nodes(mode=mode, timeout=5)
-        async with node.channel.subscribe(*topics) as deliveries:
-            await until(lambda: node.is_up)
-            assert 2 == len(server.clients())
-            await asyncio.gather(*(node.channel.publish(topic, {"to": topic}) for topic in topics))
-            found = await taken(deliveries, 1000)
-            assert set(topics) == {each.topic for each in found}
-        await node.channel.aclose()
-        await until(lambda: not server.clients())
+    node = nodes(mode=mode, timeout=5)
+    async with node.channel.subscribe(*topics) as deliveries:
+        await until(lambda: node.is_up)
+        assert 2 == len(server.clients())
+        await asyncio.gather(*(node.channel.publish(topic, {"to": topic}) for topic in topics))
+        assert set(topics) == {each.topic for each in await taken(deliveries, 1000)}
 
 
-def test_missing_package_is_named() -> None:
+def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Importing the module without redis says what to install."""
-    program = (
-        "import sys\nsys.modules['redis'] = None\n"
-        "from asgi_ws_observe import MissingExtraError\n"
-        "try:\n    import asgi_ws_observe.fanout.redis\n"
-        "except MissingExtraError as error:\n    print(error)"
-    )
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert "asgi-ws-observe[redis]" in run.stdout
+    monkeypatch.setitem(sys.modules, "redis.asyncio", None)
+    for name in ("redis", "redis_client", "redis_commands", "redis_pubsub", "redis_streams"):
+        monkeypatch.delitem(sys.modules, f"asgi_ws_observe.fanout.{name}")
+    with pytest.raises(MissingExtraError, match=r"pip install 'asgi-ws-observe\[redis\]'$"):
+        importlib.import_module("asgi_ws_observe.fanout.redis")
+
+
+async def test_silent_server_is_asked(nodes: Nodes, server: RedisServer) -> None:
+    """Where nothing is published, or subscribed to: its answer shows that all is well."""
+    node = nodes(silence=0.05, probe_interval=None)
+    kind = "pubsub"
+    async with node.channel.subscribe("rooms"):
+        await until(lambda: server.clients(kind)[0]["cmd"] == "ping")
+    kind = "normal"
+    await until(lambda: server.clients(kind)[0]["cmd"] == "ping")
+    began = time.perf_counter()
+    await until(lambda: time.perf_counter() - began > 0.3)
+    assert node.is_up
+    assert 0 == node.number("reconnects_total")

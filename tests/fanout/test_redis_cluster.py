@@ -13,6 +13,9 @@ from redis.asyncio import RedisCluster
 from redis.asyncio.sentinel import Sentinel
 from redis.crc import key_slot
 
+from asgi_ws_observe.fanout.broker import Name
+from asgi_ws_observe.fanout.redis_client import RedisClient
+from asgi_ws_observe.fanout.redis_pubsub import PubSubBroker
 from tests.fanout.redis_nodes import MODES, Node, Nodes, bodies, taken
 from tests.fanout.redis_servers import MASTER_NAME, RedisServer, cluster, sentinel
 from tests.support import until
@@ -186,7 +189,8 @@ async def test_master_that_is_killed_is_waited_for(
                 await talks(alice, deliveries, TOPICS[0])
                 assert 0 == alice.number("published_total", outcome="failed")
             else:
-                assert await alice.channel.publish(TOPICS[0], "away") is None
+                work = (alice.channel.publish(TOPICS[0], "away") for _ in range(3))
+                assert [None] * 3 == await asyncio.gather(*work)
         finally:
             server.start()
         for topic in (TOPICS[0], TOPICS[5]):
@@ -236,7 +240,8 @@ async def test_cluster_that_is_away_is_no_exception(tmp_path: Path) -> None:
 async def test_failover_is_followed(tmp_path: Path, mode: str) -> None:
     """The sentinel makes the replica the master, and both ends go there."""
     with sentinel(tmp_path / "sentinel") as servers:
-        manager = Sentinel([("127.0.0.1", servers.sentinel.port)], socket_timeout=1)
+        addresses = [("127.0.0.1", servers.sentinel.port)]
+        manager = Sentinel(addresses, socket_timeout=1)  # type: ignore[no-untyped-call]
         client = manager.master_for(MASTER_NAME, socket_timeout=1)
         async with client, Nodes(client) as nodes:
             alice, bob = nodes(mode=mode), nodes(mode=mode)
@@ -252,3 +257,16 @@ async def test_failover_is_followed(tmp_path: Path, mode: str) -> None:
             assert 1 == bob.number("reconnects_total")
         for each in manager.sentinels:
             await each.aclose()
+
+
+async def test_server_that_has_left_is_an_error(nodes: Nodes, client: RedisCluster) -> None:
+    """The listener then learns anew who is there; what is not listened to is not left."""
+    found = RedisClient(client)
+    await found.refresh()
+    # Somebody else has learnt it already.
+    await found.refresh(0)
+    assert 1 == await found.version()
+    with pytest.raises(ConnectionError, match=r"127\.0\.0\.1:1 has left the cluster"):
+        found.connection("127.0.0.1:1")
+    assert found.place_at("127.0.0.1", 1) is None
+    await PubSubBroker(found, sharded=True).unsubscribe([Name("rooms")])

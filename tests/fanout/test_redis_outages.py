@@ -171,7 +171,6 @@ async def test_cancelled_publish_leaves_the_connection_as_it_was(
     """The next answer is the next command's; of one that hangs for long it is a new connection."""
     node = nodes(timeout=0.4, probe_interval=None, silence=60)
     async with node.channel.subscribe("rooms"):
-        (own,) = server.clients("pubsub")
         for _ in range(2):
             work = asyncio.create_task(node.channel.publish("nobody", "hello"))
             await asyncio.sleep(0)

@@ -123,7 +123,9 @@ async def test_entries_that_were_trimmed_are_losses(nodes: Nodes, server: RedisS
         await until(lambda: deliveries.is_full())
         for number in range(1, 20):
             await alice.channel.publish("rooms", number)
-        server.ask("XTRIM", "rooms", "MAXLEN", 2)
+        # There is nothing to interrupt then.
+        async with bob.channel.subscribe("other"):
+            server.ask("XTRIM", "rooms", "MAXLEN", 2)
         got = []
         while 19 not in got:
             got += await bodies(deliveries, 1)
@@ -148,7 +150,6 @@ async def test_new_topic_interrupts_a_read(nodes: Nodes, server: RedisServer) ->
     waited = []
     async with node.channel.subscribe("first"):
         for number in range(5):
-            await until(lambda: server.clients()[-1]["cmd"] or True)
             began = time.perf_counter()
             async with node.channel.subscribe(f"topic:{number}") as deliveries:
                 await node.channel.publish(f"topic:{number}", {})
