@@ -79,10 +79,11 @@ class RedisClient:
         if not self.is_cluster:
             return
         async with self._refreshing:
-            if seen is None or seen == self._version:
-                await self._client.initialize()
-                await self._client.nodes_manager.initialize()
-                self._version += 1
+            if seen not in (None, self._version):
+                return
+            await self._client.initialize()
+            await self._client.nodes_manager.initialize()
+            self._version += 1
 
     async def version(self) -> int:
         """Return which map of the cluster is in use; it is learnt if there is none."""
