@@ -146,5 +146,7 @@ class RedisClient:
 
     async def aclose(self) -> None:
         """Close the client if it was made here."""
+        # It may go on on another event loop.
+        self._refreshing = asyncio.Lock()
         if self._own:
             await self._client.aclose()

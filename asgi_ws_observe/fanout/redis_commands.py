@@ -50,7 +50,6 @@ class Commands:
         self._callers: dict[str, Caller] = {}
         # Where commands about no key go, as long as that works.
         self._any: str | None = None
-        self._closed = False
 
     async def run(self, *command: Any, key: bytes | None) -> Any:
         """Return the answer to a command.
@@ -79,8 +78,6 @@ class Commands:
 
     async def ask(self, place: str, *commands: Command) -> list[Any]:
         """Return one server's answers; what it refused is an exception among them."""
-        if self._closed:
-            raise ConnectionError("the channel is closed")
         caller = self._callers.get(place)
         if caller is None:
             caller = Caller(partial(self._client.connection, place))
@@ -88,9 +85,9 @@ class Commands:
         return await caller.ask(*commands)
 
     async def aclose(self) -> None:
-        """Disconnect, for good."""
-        self._closed = True
-        for caller in self._callers.values():
+        """Disconnect; what is asked later connects again."""
+        callers, self._callers, self._any = self._callers, {}, None
+        for caller in callers.values():
             await caller.aclose()
 
     async def _anywhere(self, command: Command) -> Any:

@@ -214,9 +214,10 @@ class Lines:
         return iter(list(self._lines.values()))
 
     def begin(self) -> None:
-        """Forget what was before."""
+        """Forget what was before, perhaps on another event loop."""
         self._heard.clear()
         self._error = None
+        self._arrived = asyncio.Event()
 
     def get(self, place: Hashable) -> Line | None:
         """Return the line for this, if there is one."""

@@ -57,6 +57,7 @@ class PubSubBroker(Broker):
 
     async def open(self) -> None:
         self._lines.begin()
+        self._opening = asyncio.Lock()
         await self._client.refresh()
         if not self._spreads:
             await self._lines.open(_ANY, self._client.connection(self._any_place()))

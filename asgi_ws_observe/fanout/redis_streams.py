@@ -101,6 +101,7 @@ class StreamsBroker(Broker):
 
     async def open(self) -> None:
         self._lines.begin()
+        self._opening = asyncio.Lock()
         await self._client.refresh()
 
     async def subscribe(self, names: Collection[Name]) -> None:

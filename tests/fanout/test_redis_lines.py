@@ -10,7 +10,6 @@ import pytest
 import pytest_asyncio
 
 from asgi_ws_observe.fanout.redis_client import ONLY, RedisClient
-from asgi_ws_observe.fanout.redis_commands import Commands
 from asgi_ws_observe.fanout.redis_lines import Caller, Lines
 from tests.fanout.redis_servers import RedisServer, single
 from tests.support import until
@@ -103,10 +102,6 @@ async def test_caller_that_is_closed_while_it_connects_leaves_nothing(
         server.resume()
     with pytest.raises(ConnectionError, match="the channel is closed"):
         await work
-    commands = Commands(client)
-    await commands.aclose()
-    with pytest.raises(ConnectionError, match="the channel is closed"):
-        await commands.ask(ONLY, ("PING",))
 
 
 async def test_line_that_is_opened_too_late_is_shut(
