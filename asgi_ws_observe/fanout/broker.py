@@ -116,6 +116,6 @@ class Broker(ABC):
         """Return whether what `publish` raised would be raised ever again for this message."""
         return False
 
+    @abstractmethod
     async def aclose(self) -> None:
-        """Give back what was made for this broker alone."""
-        return
+        """Give back what was made for this broker alone; it may be used again."""

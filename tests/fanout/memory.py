@@ -125,4 +125,3 @@ class MemoryBroker(Broker):
 
     async def aclose(self) -> None:
         self.calls.append("aclose")
-        await super().aclose()
