@@ -64,9 +64,12 @@ _ABSENT: Final = {
 _ARGUMENTS: Final[dict[str, Callable[[str, str], list[str]]]] = {
     "redis": lambda port, directory: [
         *("--bind", "127.0.0.1", "--port", port, "--dir", directory),
-        *("--save", "", "--appendonly", "no", "--loglevel", "warning"),
+        *("--save", "", "--appendonly", "no"),
+        *("--logfile", f"{directory}/redis.log", "--loglevel", "warning"),
     ],
-    "nats": lambda port, directory: ["-a", "127.0.0.1", "-p", port],
+    "nats": lambda port, directory: [
+        *("-a", "127.0.0.1", "-p", port, "-l", f"{directory}/nats.log")
+    ],
 }
 
 

@@ -50,8 +50,12 @@ class Presence:
             if set(before.get(room, ())) != set(known.rooms.get(room, ()))
         }
 
+    def knows(self, node: str) -> bool:
+        """Return whether a node has been heard of."""
+        return node in self._nodes
+
     def came(self, node: str, room: str, name: str) -> None:
-        """Take in that somebody joined on another node, which is known already."""
+        """Take in that somebody joined on another node, which says the same again if it is new."""
         if node in self._nodes:
             names = self._nodes[node].rooms.setdefault(room, [])
             if name not in names:
