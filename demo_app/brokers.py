@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-__all__ = ["Broker", "own_broker"]
+__all__ = ["Broker", "listens", "own_broker"]
 
 
 class Broker:
@@ -31,11 +31,16 @@ class Broker:
 
     def is_up(self) -> bool:
         """Return whether it listens."""
-        try:
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
-        except OSError:
-            return False
-        return True
+        return listens("127.0.0.1", self.port)
+
+
+def listens(host: str, port: int) -> bool:
+    """Return whether somebody listens on a port."""
+    try:
+        socket.create_connection((host, port), 1).close()
+    except OSError:
+        return False
+    return True
 
 
 def own_broker(system: str, directory: Path) -> Broker:

@@ -184,7 +184,8 @@ def _add_cluster(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         type=_url("nats", "tls"),
         nargs="?",
-        const="",
+        # No text, or its type would have to accept it.
+        const=False,
         default=unset,
         help="NATS instead of Redis, one that runs already; without URL it is started here",
     )

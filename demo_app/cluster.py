@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from .brokers import Broker, own_broker
+from .brokers import Broker, listens, own_broker
 from .children import Child
 
 __all__ = ["cluster"]
@@ -24,10 +24,8 @@ __all__ = ["cluster"]
 #: Seconds that everything may take to start.
 _PATIENCE: Final = 30.0
 #: Seconds after which a broker that somebody killed is started again.
-_RESTART: Final = 10.0
+_RESTART: Final = 8.0
 _LOOK: Final = 0.1
-#: Where to reach who listens on all addresses.
-_HERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 #: What is given to every node as it was given here.
 _FORWARDED: Final = ("host", "workers", "ws", "loop", "spans", "log_level")
@@ -93,8 +91,11 @@ class Cluster:
         """Start the broker, if it is one of ours, and the nodes; wait until all are up.
 
         Raises:
-            ValueError: One is not up in time, or died.
+            ValueError: A port is taken, one is not up in time, or died.
         """
+        for port in self._names:
+            if listens(_here(self._options.host), port):
+                raise ValueError(f"port {port} is taken; choose others with --port")
         ends = time.monotonic() + _PATIENCE
         if self._broker is not None:
             self._broker_child = child = _started(self._broker)
@@ -189,10 +190,15 @@ def _say(text: str) -> None:
     print(text, flush=True)
 
 
+def _here(host: str) -> str:
+    """Return where to reach who listens on an address, which may stand for all."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+
+
 def _about(host: str, port: int) -> dict[str, Any]:
     """Return what a node says about itself; nothing where it does not answer."""
     # No urllib: a proxy of the environment would be in the way.
-    connection = HTTPConnection(_HERE.get(host, host), port, timeout=5)
+    connection = HTTPConnection(_here(host), port, timeout=5)
     try:
         connection.request("GET", "/about")
         found = json.loads(connection.getresponse().read())

@@ -157,9 +157,13 @@ class Rooms:
         """Take in who is there on another node; `None` where it says goodbye."""
         if node == self.id:
             return
-        self._tell(
-            self.others.gone(node) if rooms is None else self.others.heard(node, name, rooms)
-        )
+        if rooms is None:
+            self._tell(self.others.gone(node))
+            return
+        if not self.others.knows(node):
+            # It has just started, and knows nobody.
+            self.changed.set()
+        self._tell(self.others.heard(node, name, rooms))
 
     def expire(self) -> None:
         """Forget who has not been heard of for too long."""
