@@ -80,6 +80,8 @@ class Rooms:
         self.changed = asyncio.Event()
         self._guests: dict[str, dict[str, Guest]] = {}
         self._history: dict[str, deque[Event]] = {}
+        # What only this node heard of, since the bus was down.
+        self._late: deque[tuple[str, float]] = deque(maxlen=200)
 
     def join(self, room: str, name: str, websocket: Any) -> Guest | None:
         """Let somebody in, in their own handler; return `None` where the name is taken."""
@@ -127,7 +129,10 @@ class Rooms:
         if self.publisher is not None and await self.publisher.publish(room, event):
             return True
         self.deliver(room, event, self.id)
-        return self.publisher is None
+        if self.publisher is None:
+            return True
+        self._late.append((event["name"], event["at"]))
+        return False
 
     def deliver(self, room: str, event: Event, node: str) -> int:
         """Send an event to those who are in a room on this node; return how many they are.
@@ -138,6 +143,9 @@ class Rooms:
             node: The id of the node that published it.
         """
         kind, name, author = event["type"], event["name"], None
+        if node == self.id and (name, event.get("at")) in self._late:
+            # A broker that hung has taken it after all; here it is no news.
+            return 0
         if kind == "chat":
             self._history.setdefault(room, deque(maxlen=_KEPT)).append(event)
         if node != self.id:

@@ -56,7 +56,7 @@ class Running:
     def says(self, pattern: str) -> str:
         """Wait until it prints something and return the last match's group, or all of it."""
         wait_until(lambda: re.search(pattern, "".join(self.printed)), 40)
-        return re.findall(pattern, "".join(self.printed))[-1]
+        return str(re.findall(pattern, "".join(self.printed))[-1])
 
     def broker(self) -> int:
         """Return the process of its broker, as it is told to the user."""
