@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,9 +14,10 @@ from fastapi.responses import FileResponse
 
 from asgi_ws_observe import Settings, observe
 
+from .bus import Bus, sharing
 from .chat import Conversation
-from .hub import Hub, MemoryHub
 from .protocol import CLOSE_CODES, PRIVATE_ROOM, ROOMS
+from .rooms import Rooms
 from .telemetry import export_spans
 
 __all__ = ["create_app"]
@@ -31,15 +32,22 @@ _HEADERS: Final = {
 
 
 def create_app() -> FastAPI:
-    """Return the demo; ``DEMO_APP_WORKERS`` and ``DEMO_APP_SPANS`` come from the command line."""
+    """Return the demo; the command line sets the environment variables ``DEMO_APP_...``."""
     workers = int(os.environ.get("DEMO_APP_WORKERS", "1"))
+    node = os.environ.get("DEMO_APP_NODE", "node")
     shutdown = export_spans(os.environ.get("DEMO_APP_SPANS", "none"))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        yield
-        # uvicorn ends a worker by its signal, which leaves no time for `atexit`.
-        await asyncio.to_thread(shutdown)
+        async with AsyncExitStack() as stack:
+            # uvicorn ends a worker by its signal, which leaves no time for `atexit`.
+            stack.push_async_callback(asyncio.to_thread, shutdown)
+            app.state.rooms = rooms = Rooms(node)
+            await stack.enter_async_context(rooms.hub)
+            app.state.bus = None
+            if url := os.environ.get("DEMO_APP_BUS"):
+                app.state.bus = await stack.enter_async_context(sharing(url, rooms))
+            yield
 
     # FastAPI's own documentation pages load scripts from elsewhere.
     app = FastAPI(
@@ -53,9 +61,8 @@ def create_app() -> FastAPI:
     # This is all that the library needs.
     observe(app, settings=Settings(close_codes=tuple(CLOSE_CODES)))
 
-    hub = MemoryHub()
     _serve_page(app)
-    _serve_rooms(app, hub, {"pid": os.getpid(), "workers": workers})
+    _serve_rooms(app, {"pid": os.getpid(), "workers": workers, "node": node})
     return app
 
 
@@ -71,12 +78,20 @@ def _serve_page(app: FastAPI) -> None:
         return FileResponse(_PAGE / name, headers=_HEADERS)
 
 
-def _serve_rooms(app: FastAPI, hub: Hub, facts: dict[str, Any]) -> None:
+def _serve_rooms(app: FastAPI, facts: dict[str, Any]) -> None:
     @app.get("/about")
     async def about() -> dict[str, Any]:
-        rooms = dict.fromkeys(ROOMS, 0) | hub.rooms()
-        return {**facts, "rooms": rooms, "private": PRIVATE_ROOM}
+        rooms: Rooms = app.state.rooms
+        bus: Bus | None = app.state.bus
+        return {
+            **facts,
+            # Worker processes of one node are as many nodes of one name.
+            "nodes": sorted([rooms.node, *rooms.others.nodes()]),
+            "bus": {"system": bus.system if bus else "memory", "up": bus.is_up if bus else True},
+            "rooms": dict.fromkeys(ROOMS, 0) | rooms.counts(),
+            "private": PRIVATE_ROOM,
+        }
 
     @app.websocket("/rooms/{room}")
     async def join(websocket: WebSocket, room: str) -> None:
-        await Conversation(websocket, hub, room).run()
+        await Conversation(websocket, app.state.rooms, room).run()

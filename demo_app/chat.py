@@ -13,7 +13,6 @@ from opentelemetry import trace
 
 from asgi_ws_observe import current_connection, current_message
 
-from .hub import Event, Hub, Member
 from .protocol import (
     CLOSE_CODES,
     DEFAULT_SLOW,
@@ -23,6 +22,7 @@ from .protocol import (
     PRIVATE_ROOM,
     CrashRequestedError,
 )
+from .rooms import Event, Guest, Rooms
 
 __all__ = ["Conversation"]
 
@@ -32,13 +32,12 @@ tracer = trace.get_tracer("demo_app")
 class Conversation:
     """What one client says and hears, from its handshake to its close."""
 
-    def __init__(self, websocket: WebSocket, hub: Hub, room: str) -> None:
+    def __init__(self, websocket: WebSocket, rooms: Rooms, room: str) -> None:
         self._websocket = websocket
-        self._hub = hub
+        self._rooms = rooms
         self._room = room
-        self._member = Member(room, "", websocket.send_text)
-        # The code for one who is no longer in the room: by default the hub dropped a slow reader.
-        self._goodbye = 4008
+        self._guest: Guest
+        self._is_kicked = False
         self._handlers: dict[str, Callable[[Event], Awaitable[None]]] = {
             "chat": self._chat,
             "typing": self._typing,
@@ -57,26 +56,28 @@ class Conversation:
         first = await self._receive()
         if first is None:
             return
-        self._member.name = _name(first)
-        if not self._member.name:
+        name = _name(first)
+        if not name:
             await self._close(4000)
-        elif not self._hub.join(self._member):
+        elif (guest := self._rooms.join(self._room, name, self._websocket)) is None:
             await self._close(4002)
         else:
+            self._guest = guest
             await self._take_part()
 
     async def _take_part(self) -> None:
         try:
-            await self._welcome()
+            self._welcome()
             await self._announce("join")
             while (message := await self._receive()) is not None:
-                if self._hub.has(self._member):
+                # Whom the hub is closing, since they read too slowly, says nothing more.
+                if self._guest.place.is_in:
                     await self._handlers.get(str(message.get("type")), self._unknown)(message)
-                if not self._hub.has(self._member):
-                    await self._close(self._goodbye)
+                if self._is_kicked:
+                    await self._close(4001)
                     return
         finally:
-            self._hub.leave(self._member)
+            await self._rooms.leave(self._guest)
             await self._announce("leave")
 
     async def _receive(self) -> Event | None:
@@ -94,66 +95,68 @@ class Conversation:
         current_message().type = kind if kind == "join" or kind in self._handlers else "unknown"
         return message
 
-    async def _send(self, event: Event) -> None:
-        # A client that is gone is no news: its disconnect comes by _receive.
-        with contextlib.suppress(WebSocketDisconnect, OSError, RuntimeError):
-            await self._websocket.send_text(json.dumps(event, ensure_ascii=False))
-
     async def _close(self, code: int) -> None:
         with contextlib.suppress(WebSocketDisconnect, OSError, RuntimeError):
             await self._websocket.close(code, CLOSE_CODES[code])
 
-    async def _welcome(self) -> None:
+    def _send(self, event: Event) -> None:
+        # In order with what is said in the room. A client that is gone is no news: its disconnect
+        # comes by _receive.
+        self._guest.place.send(event)
+
+    def _welcome(self) -> None:
         connection = current_connection()
-        await self._send(
+        self._send(
             {
                 "type": "welcome",
                 "room": self._room,
-                "name": self._member.name,
+                "name": self._guest.name,
                 "connection": connection.id,
                 "trace": connection.trace_id,
                 "pid": os.getpid(),
-                "members": self._hub.names(self._room),
-                "history": self._hub.history(self._room),
+                "node": self._rooms.node,
+                "members": self._rooms.names(self._room),
+                "history": self._rooms.history(self._room),
             }
         )
 
     async def _announce(self, kind: str) -> None:
-        members = self._hub.names(self._room)
-        event = {"type": kind, "name": self._member.name, "members": members}
-        await self._hub.publish(self._room, event, besides=self._member)
+        await self._rooms.publish(self._room, {"type": kind, "name": self._guest.name})
 
     # One handler for each type of message.
 
     async def _chat(self, message: Event) -> None:
-        text = str(message.get("text", ""))[:MAX_TEXT].strip()
+        # JSON may name halves of a character, which no text can have.
+        text = str(message.get("text", "")).encode("utf-8", "replace").decode()[:MAX_TEXT].strip()
         if not text:
             return
         # A span of our own becomes a child of the message's span.
         with tracer.start_as_current_span("chat.store", attributes={"chat.length": len(text)}):
-            event = {"type": "chat", "name": self._member.name, "text": text}
-            await self._hub.publish(self._room, event)
+            event = {"type": "chat", "name": self._guest.name, "text": text}
+            everywhere = await self._rooms.publish(self._room, event)
+        if not everywhere:
+            self._send({"type": "notice", "text": "The bus is down: only this node heard that."})
 
     async def _typing(self, _: Event) -> None:
-        event = {"type": "typing", "name": self._member.name}
-        await self._hub.publish(self._room, event, besides=self._member)
+        await self._rooms.publish(self._room, {"type": "typing", "name": self._guest.name})
 
     async def _slow(self, message: Event) -> None:
         wanted = message.get("seconds", DEFAULT_SLOW)
         seconds = wanted if isinstance(wanted, (int, float)) else DEFAULT_SLOW
         seconds = max(0.0, min(seconds, MAX_SLOW))
         await asyncio.sleep(seconds)
-        await self._send({"type": "notice", "text": f"That handler took {seconds:g} s."})
+        self._send({"type": "notice", "text": f"That handler took {seconds:g} s."})
 
     async def _crash(self, _: Event) -> None:
-        raise CrashRequestedError(f"{self._member.name} asked the handler to raise")
+        raise CrashRequestedError(f"{self._guest.name} asked the handler to raise")
 
     async def _kick(self, _: Event) -> None:
-        self._goodbye = 4001
-        self._hub.leave(self._member)
+        # From here on the room says nothing to them.
+        await self._guest.place.leave()
+        self._is_kicked = True
 
     async def _unknown(self, _: Event) -> None:
-        await self._send({"type": "notice", "text": "That message has no type that I know."})
+        self._send({"type": "notice", "text": "That message has no type that I know."})
 
 
 def _name(message: Event) -> str:

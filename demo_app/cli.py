@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Final, NoReturn
+from urllib.parse import urlsplit
 
 __all__ = ["main"]
 
@@ -19,9 +20,14 @@ _PACKAGES: Final = {
     "wsproto": "wsproto",
     "uvloop": "uvloop",
     "rich": "rich",
+    "redis": "redis",
+    "nats": "nats-py",
     "opentelemetry.sdk": "opentelemetry-sdk",
     "opentelemetry.exporter.otlp.proto.http": "opentelemetry-exporter-otlp-proto-http",
 }
+
+_PORTS: Final = {"redis": 6379, "nats": 4222}
+_SHARE: Final = "share the rooms with all nodes there; default: this node has its own, in memory"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -30,29 +36,38 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demo or its load.
+    """Run the demo, several nodes of it, or its load.
 
     Args:
         arguments: Default: the process's.
 
     Returns:
-        The exit code: 0; 1 where the load found a difference; 2 for what the user can put right.
+        The exit code: 0; 1 where the load found a difference or a node of a cluster died; 2 for
+        what the user can put right.
     """
     parser = _parser()
     options = parser.parse_args(arguments)
-    loading = options.command == "load"
+    command = options.command or ""
     try:
-        _require(["websockets", "rich"] if loading else _needed_by_server(options))
-        if loading:
-            from .load import load
-
-            return load(options)
-        from .serve import serve
-
-        return serve(options)
+        _require(["websockets", "rich"] if command == "load" else _needed_by_server(options))
+        return _run(command, options)
     except ValueError as problem:
-        print(f"{parser.prog}{' load' if loading else ''}: {problem}", file=sys.stderr)
+        print(f"{parser.prog} {command}".strip() + f": {problem}", file=sys.stderr)
         return 2
+
+
+def _run(command: str, options: argparse.Namespace) -> int:
+    if command == "load":
+        from .load import load
+
+        return load(options)
+    if command == "cluster":
+        from .cluster import cluster
+
+        return cluster(options)
+    from .serve import serve
+
+    return serve(options)
 
 
 def _needed_by_server(options: argparse.Namespace) -> list[str]:
@@ -64,6 +79,10 @@ def _needed_by_server(options: argparse.Namespace) -> list[str]:
         needed.append("opentelemetry.sdk")
     if options.spans == "otlp":
         needed.append("opentelemetry.exporter.otlp.proto.http")
+    if options.nats is not None:
+        needed.append("nats")
+    elif options.redis is not None or options.command == "cluster":
+        needed.append("redis")
     return needed
 
 
@@ -87,17 +106,22 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m demo_app",
         description="A chat with rooms, to watch asgi_ws_observe on: the page at /, the numbers at "
         "/metrics, JSON log lines on stderr.",
-        epilog="Needs no Redis and no Prometheus.",
+        epilog="One node needs no Redis, no NATS and no Prometheus.",
     )
     parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
-    parser.add_argument(
-        "--port", type=_whole(0, 65535), default=8000, help="default: %(default)s; 0 for any"
-    )
+    parser.add_argument("--port", type=_whole(0, 65535), help="default: 8000; 0 for any")
     parser.add_argument(
         "--workers",
         type=_whole(1, 64),
         default=1,
-        help="processes, with one /metrics and each with rooms of its own; default: %(default)s",
+        help="processes, with one /metrics and, without a bus, each with rooms of its own; "
+        "default: %(default)s",
+    )
+    bus = parser.add_mutually_exclusive_group()
+    bus.add_argument("--redis", metavar="URL", type=_url("redis", "rediss"), help=_SHARE)
+    bus.add_argument("--nats", metavar="URL", type=_url("nats", "tls"), help=_SHARE)
+    parser.add_argument(
+        "--node", metavar="NAME", type=_name, help="what this node is called; default: node-PORT"
     )
     parser.add_argument(
         "--ws",
@@ -124,9 +148,47 @@ def _parser() -> argparse.ArgumentParser:
         default="info",
         help="default: %(default)s",
     )
-    commands = parser.add_subparsers(dest="command", metavar="load", title="commands")
+    commands = parser.add_subparsers(dest="command", metavar="load, cluster", title="commands")
     _add_load(commands.add_parser("load", help="drive a running demo and compare its numbers"))
+    _add_cluster(commands.add_parser("cluster", help="run several nodes that share their rooms"))
     return parser
+
+
+def _add_cluster(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Run several nodes that share their rooms, and a Redis between them. It takes the options "
+        "of the demo, too, before the word cluster, and gives them to every node. Ctrl-C ends all "
+        "of them."
+    )
+    parser.add_argument(
+        "--nodes", type=_whole(1, 16), default=2, help="how many; default: %(default)s"
+    )
+    # What was given before the word cluster counts as well.
+    unset = argparse.SUPPRESS
+    parser.add_argument(
+        "--port",
+        type=_whole(1, 65520),
+        default=unset,
+        help="of the first node, one more for each next one; default: 8001",
+    )
+    bus = parser.add_mutually_exclusive_group()
+    bus.add_argument(
+        "--redis",
+        metavar="URL",
+        type=_url("redis", "rediss"),
+        default=unset,
+        help="one that runs already; default: it is started here",
+    )
+    bus.add_argument(
+        "--nats",
+        metavar="URL",
+        type=_url("nats", "tls"),
+        nargs="?",
+        # No text, or its type would have to accept it.
+        const=False,
+        default=unset,
+        help="NATS instead of Redis, one that runs already; without URL it is started here",
+    )
 
 
 def _add_load(parser: argparse.ArgumentParser) -> None:
@@ -134,7 +196,11 @@ def _add_load(parser: argparse.ArgumentParser) -> None:
         "Drive a running demo with real clients and compare what they counted with its /metrics. "
         "Exit code 0: equal; 1: a difference; 2: no demo there."
     )
-    parser.add_argument("--url", default="ws://127.0.0.1:8000", help="default: %(default)s")
+    parser.add_argument(
+        "--url",
+        action="append",
+        help="default: ws://127.0.0.1:8000; again for more nodes, whose numbers are added up",
+    )
     parser.add_argument(
         "--clients", type=_whole(1, 2000), default=40, help="how many; default: %(default)s"
     )
@@ -159,3 +225,26 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
         return value
 
     return parse
+
+
+def _url(*schemes: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        try:
+            url = urlsplit(text)
+            fits = url.scheme in schemes and bool(url.hostname) and url.port != 0
+        except ValueError:
+            fits = False
+        if not fits:
+            # Not what was given: it may hold a password.
+            raise argparse.ArgumentTypeError(
+                f"accepted is a URL such as {schemes[0]}://127.0.0.1:{_PORTS[schemes[0]]}"
+            )
+        return text
+
+    return parse
+
+
+def _name(text: str) -> str:
+    if not 0 < len(text) <= 24 or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"got {text!r}, accepted are 1 to 24 characters")
+    return text

@@ -6,6 +6,7 @@ import asyncio
 import os
 from argparse import Namespace
 from collections import Counter
+from itertools import cycle
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -18,7 +19,7 @@ from websockets.exceptions import WebSocketException
 from .client import Client
 from .plan import ENDINGS, Script, plan
 from .protocol import PRIVATE_ROOM, CrashRequestedError
-from .truth import ROUTE, Demo, Series, Truth, compare, series
+from .truth import ROUTE, Demos, Series, Truth, compare, series
 
 __all__ = ["load"]
 
@@ -48,47 +49,55 @@ def load(options: Namespace) -> int:
     Raises:
         ValueError: There is no demo to drive; says so in one line.
     """
-    address = urlsplit(options.url)
-    if address.scheme not in ("ws", "wss", "http", "https") or not address.netloc:
-        raise ValueError(f"--url: got {options.url!r}, accepted is one like ws://127.0.0.1:8000")
-    secure = "s" if address.scheme in ("wss", "https") else ""
     # A proxy from the environment would be in the way on a loopback address.
     os.environ["no_proxy"] = "*"
-    demo = Demo(f"http{secure}://{address.netloc}")
+    urls = [_plain(url) for url in options.url or ["ws://127.0.0.1:8000"]]
+    demos = Demos([url.replace("ws", "http", 1) for url in urls])
     scripts = plan(options.clients, options.seconds, options.seed)
-    if demo.about()["workers"] > 1:
+    if demos.processes > len(urls):
         # Two with one name meet in one worker only.
         scripts = [script for script in scripts if script.ending != "twin"]
     console = Console()
     try:
-        return asyncio.run(_run(scripts, demo, f"ws{secure}://{address.netloc}", console))
+        return asyncio.run(_run(scripts, demos, urls, console))
     except OSError as error:
-        raise ValueError(f"the demo at {options.url} went away: {error}") from None
+        raise ValueError(f"the demo at {' or '.join(urls)} went away: {error}") from None
     except KeyboardInterrupt:
         console.print("Stopped; nothing was compared.")
         return 130
 
 
-async def _run(scripts: list[Script], demo: Demo, url: str, console: Console) -> int:
-    before = await asyncio.to_thread(demo.numbers)
+def _plain(url: str) -> str:
+    address = urlsplit(url)
+    if address.scheme not in ("ws", "wss", "http", "https") or not address.netloc:
+        raise ValueError(f"--url: got {url!r}, accepted is one like ws://127.0.0.1:8000")
+    return f"ws{'s' if address.scheme in ('wss', 'https') else ''}://{address.netloc}"
+
+
+async def _run(scripts: list[Script], demos: Demos, urls: list[str], console: Console) -> int:
+    before = await asyncio.to_thread(demos.numbers)
     if others := round(before.get(series("ws_connections_active", route=ROUTE), 0)):
         console.print(
             f"Connections that are open already: {others}. What they send, and hear of the load's "
             "rooms, counts on /metrics and not here."
         )
     truth = Truth()
-    await _play_all(scripts, url, truth, console)
-    rows = await _settled(demo, truth, before)
+    await _play_all(scripts, urls, truth, console)
+    rows = await _settled(demos, truth, before)
     _report(console, scripts, truth, rows)
     equal = all(counted == exposed for _, counted, exposed in rows)
     return 0 if equal and not truth.surprises else 1
 
 
-async def _play_all(scripts: list[Script], url: str, truth: Truth, console: Console) -> None:
+async def _play_all(scripts: list[Script], urls: list[str], truth: Truth, console: Console) -> None:
     columns = SpinnerColumn(), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("connecting", total=len(scripts))
-        pending = {asyncio.create_task(_play(script, url, truth)) for script in scripts}
+        # Each to the next node, so that every room has people on all of them.
+        pending = {
+            asyncio.create_task(_play(script, url, truth))
+            for script, url in zip(scripts, cycle(urls), strict=False)
+        }
         try:
             while pending:
                 done, pending = await asyncio.wait(
@@ -181,15 +190,15 @@ async def _end(script: Script, client: Client, truth: Truth) -> None:
 
 
 async def _settled(
-    demo: Demo, truth: Truth, before: dict[Series, float]
+    demos: Demos, truth: Truth, before: dict[Series, float]
 ) -> list[tuple[str, int, int]]:
     """Return the comparison, as soon as two in a row are equal, or when the patience ends."""
     loop = asyncio.get_running_loop()
     ends = loop.time() + _PATIENCE
     agreed = 0
     while True:
-        after = await asyncio.to_thread(demo.numbers)
-        rows = list(compare(truth, before, after))
+        after = await asyncio.to_thread(demos.numbers)
+        rows = [*compare(truth, before, after), *demos.carried(before, after)]
         agreed = agreed + 1 if all(counted == exposed for _, counted, exposed in rows) else 0
         if agreed == 2 or loop.time() > ends:
             return rows

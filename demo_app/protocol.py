@@ -4,8 +4,9 @@ A message is a JSON object in one text frame, with its kind in ``type``.
 
 From the client: ``join`` (``name``), which must come first, then ``chat`` (``text``), ``typing``,
 ``slow`` (``seconds``: how long the handler takes), ``crash`` (the handler raises) and ``kick-me``
-(the server closes). From the server: ``welcome``, ``join``, ``leave``, ``chat``, ``typing``,
-``notice``.
+(the server closes). From the server: ``welcome``, ``join``, ``leave``, ``members`` (who is there,
+when another node appeared or vanished), ``chat``, ``typing``, ``notice``; what goes to all has the
+name of the speaker's node in ``node``.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ CLOSE_CODES: Final = {
     4000: "the first message must be a join with a name",
     4001: "you asked to be kicked",
     4002: "somebody in this room has that name",
-    4008: "you read too slowly",
+    4008: "too slow",  # The hub's own words.
     4100: "bored",  # The load's clients say so.
 }
 

@@ -9,6 +9,7 @@ import socket
 import sys
 from argparse import Namespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import uvicorn
 from uvicorn.config import WS_PROTOCOLS
@@ -36,14 +37,17 @@ def serve(options: Namespace) -> int:
             f"uvicorn {uvicorn.__version__} has no --ws {options.ws}; "
             "get a newer one: pip install -U uvicorn"
         )
-    listener = _bind(options.host, options.port)
+    listener = _bind(options.host, 8000 if options.port is None else options.port)
+    port = listener.getsockname()[1]
     os.environ["DEMO_APP_WORKERS"] = str(options.workers)
     os.environ["DEMO_APP_SPANS"] = options.spans
+    os.environ["DEMO_APP_NODE"] = options.node or f"node-{port}"
+    os.environ["DEMO_APP_BUS"] = options.redis or options.nats or ""
     arguments: dict[str, Any] = {
         "app": "demo_app.app:create_app",
         "factory": True,
         "host": options.host,
-        "port": listener.getsockname()[1],
+        "port": port,
         "workers": options.workers,
         "ws": options.ws,
         "loop": options.loop,
@@ -88,9 +92,18 @@ def _greet(options: Namespace, listener: socket.socket) -> None:
     host = f"[{options.host}]" if ":" in options.host else options.host
     url = f"http://{host}:{listener.getsockname()[1]}"
     print(f"The chat is at {url} and its numbers at {url}/metrics; Ctrl-C ends it.", flush=True)
-    if options.workers > 1:
+    given = options.redis or options.nats
+    if given:
+        bus = urlsplit(given)
+        # Not the URL as it is: it may hold a password.
         print(
-            f"{options.workers} workers: whichever answers /metrics answers for all. Each has its "
-            "own rooms, until Redis takes the place of the hub in memory (demo_app/hub.py).",
+            f"This is {os.environ['DEMO_APP_NODE']}; it shares its rooms with all nodes on "
+            f"{bus.scheme}://{bus.hostname}{f':{bus.port}' if bus.port else ''}.",
+            flush=True,
+        )
+    if options.workers > 1:
+        rooms = "" if given else " Each has its own rooms; --redis URL or --nats URL joins them."
+        print(
+            f"{options.workers} workers: whichever answers /metrics answers for all.{rooms}",
             flush=True,
         )

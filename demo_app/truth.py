@@ -6,7 +6,7 @@ import json
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from http.client import HTTPException
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from .protocol import CLOSE_CODES
 
-__all__ = ["NOT_ROUTED", "ROUTE", "Demo", "Series", "Truth", "compare", "series"]
+__all__ = ["NOT_ROUTED", "ROUTE", "Demo", "Demos", "Series", "Truth", "compare", "series"]
 
 #: A sample's name and its labels.
 Series = tuple[str, frozenset[tuple[str, str]]]
@@ -37,6 +37,14 @@ _COMPARED: Final = {
 def series(name: str, **labels: str) -> Series:
     """Return the key of a sample."""
     return name, frozenset(labels.items())
+
+
+#: What the nodes publish of the rooms, and deliver.
+_BUS: Final = (
+    series("ws_fanout_published_total", channel="room:{id}", outcome="ok"),
+    series("ws_fanout_delivered_total", channel="room:{id}"),
+)
+_CARRIED: Final = frozenset(name for name, _ in _BUS)
 
 
 class Truth:
@@ -96,14 +104,14 @@ class Demo:
         self._url = url
 
     def about(self) -> dict[str, Any]:
-        """Return what the server says about itself.
+        """Return what the server says about itself: ``workers``, and ``shared`` for a bus.
 
         Raises:
             ValueError: There is no demo; says so in one line.
         """
         try:
             about = json.loads(self._get("/about"))
-            return {"workers": about["workers"], "pid": about["pid"]}
+            return {"workers": about["workers"], "shared": about["bus"]["system"] != "memory"}
         except urllib.error.URLError as error:
             if not isinstance(error, urllib.error.HTTPError):
                 raise ValueError(
@@ -119,7 +127,7 @@ class Demo:
         numbers: dict[Series, float] = {}
         for family in text_string_to_metric_families(self._get("/metrics")):
             for sample in family.samples:
-                if sample.name in _COMPARED:
+                if sample.name in _COMPARED or sample.name in _CARRIED:
                     key = series(sample.name, **_known_to_clients(sample.labels))
                     numbers[key] = numbers.get(key, 0.0) + sample.value
         return numbers
@@ -129,12 +137,58 @@ class Demo:
             return str(answer.read().decode())
 
 
+class Demos:
+    """One demo, or several whose numbers are added up.
+
+    Args:
+        urls: Their addresses.
+
+    Attributes:
+        processes: How many there are, worker processes counted.
+
+    Raises:
+        ValueError: One is not there, or is given twice; says so in one line.
+    """
+
+    def __init__(self, urls: Sequence[str]) -> None:
+        if len(set(urls)) < len(urls):
+            raise ValueError("--url: the same one is given twice")
+        self._demos = [Demo(url) for url in urls]
+        about = [demo.about() for demo in self._demos]
+        self.processes = sum(each["workers"] for each in about)
+        self._shared = all(each["shared"] for each in about)
+
+    def numbers(self) -> dict[Series, float]:
+        """Return the samples that are compared."""
+        numbers: dict[Series, float] = {}
+        for demo in self._demos:
+            for key, value in demo.numbers().items():
+                numbers[key] = numbers.get(key, 0.0) + value
+        return numbers
+
+    def carried(
+        self, before: Mapping[Series, float], after: Mapping[Series, float]
+    ) -> Iterator[tuple[str, int, int]]:
+        """Yield what was published over the bus, and how often it was delivered.
+
+        Every process that shares the rooms delivers what each of them published.
+        """
+        if self._shared:
+            sent, came = (round(after.get(key, 0) - before.get(key, 0)) for key in _BUS)
+            yield (
+                f"on the bus: {sent} published, each delivered by {self.processes}",
+                sent * self.processes,
+                came,
+            )
+
+
 def compare(
     truth: Truth, before: Mapping[Series, float], after: Mapping[Series, float]
 ) -> Iterator[tuple[str, int, int]]:
     """Yield every row that is not zero on both sides: what, by the clients, by ``/metrics``."""
-    rows = truth.numbers.keys() | after.keys() | before.keys()
     order = list(_COMPARED)
+    every = truth.numbers.keys() | after.keys() | before.keys()
+    rows = [key for key in every if key[0] in _COMPARED]
     for key in sorted(rows, key=lambda row: (order.index(row[0]), sorted(row[1]))):
         counted = truth.numbers[key]
         exposed = round(after.get(key, 0) - before.get(key, 0))

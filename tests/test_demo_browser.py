@@ -66,7 +66,8 @@ def _wait_for_state(window: Any, state: str) -> None:
     window.locator(f"#state[data-state={state}]").wait_for()
 
 
-def _say(window: Any, text: str) -> None:
+def say(window: Any, text: str) -> None:
+    """Write to the room."""
     window.fill("#text", text)
     window.press("#text", "Enter")
 
@@ -78,9 +79,9 @@ def test_two_windows_talk(browser: Any, running: Demo) -> None:
         window.locator("#members li", has_text="Ada").wait_for()
         window.locator("#members li", has_text="Grace").wait_for()
         assert window.inner_text("#state-text") == "connected"
-    _say(ada, "<b>Grüße</b>")
+    say(ada, "<b>Grüße</b>")
     grace.locator(".message:not(.own) .bubble", has_text="<b>Grüße</b>").wait_for()
-    _say(grace, "hello back")
+    say(grace, "hello back")
     ada.locator(".message:not(.own) .bubble", has_text="hello back").wait_for()
     assert 'ws_connections_active{route="/rooms/{room}"} 2.0' in running.get("/metrics")
 
@@ -148,7 +149,7 @@ def test_panel_shows_the_numbers(browser: Any, running: Demo) -> None:
     """The panel reads /metrics and shows connections, messages, times and closes."""
     enter(browser, running, "Gone").context.close()
     ada = enter(browser, running, "Ada")
-    _say(ada, "hello")
+    say(ada, "hello")
     # Two joins, one word that Ada types, and the message.
     ada.locator("#n-in", has_text="4").wait_for()
     assert ada.inner_text("#n-active") == "1"

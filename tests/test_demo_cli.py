@@ -135,9 +135,9 @@ def chat(url: str, name: str, *messages: dict[str, Any]) -> dict[str, Any]:
     return welcome
 
 
-@pytest.mark.parametrize("command", [(), ("load",)])
+@pytest.mark.parametrize("command", [(), ("load",), ("cluster",)])
 def test_help_explains_itself(command: tuple[str, ...]) -> None:
-    """Both commands describe themselves and end with 0."""
+    """Every command describes itself and ends with 0."""
     done = run(*command, "--help")
     assert done.returncode == 0
     assert "usage: python -m demo_app" in done.stdout
@@ -154,7 +154,15 @@ def test_help_explains_itself(command: tuple[str, ...]) -> None:
         (("--host", "192.0.2.1", "--port", "0"), "--port"),
         (("load", "--clients", "0"), "a whole number from 1 to 2000"),
         (("load", "--url", "lobby"), "ws://127.0.0.1:8000"),
-        (("sing",), "load"),
+        (("load", "--url", "ws://a:1", "--url", "http://a:1"), "given twice"),
+        (("--redis", "http://127.0.0.1"), "redis://127.0.0.1:6379"),
+        (("--redis", "redis://127.0.0.1:port"), "redis://127.0.0.1:6379"),
+        (("--nats", "redis://127.0.0.1"), "nats://127.0.0.1:4222"),
+        (("--nats", "nats://a", "--redis", "redis://a"), "not allowed with"),
+        (("--redis", "redis://a", "cluster", "--nats"), "accepted is one of them"),
+        (("--node", ""), "1 to 24 characters"),
+        (("cluster", "--nodes", "0"), "a whole number from 1 to 16"),
+        (("sing",), "cluster"),
     ],
 )
 def test_wrong_value_is_one_line_and_2(arguments: tuple[str, ...], says: str) -> None:
@@ -188,6 +196,10 @@ def test_load_without_server_is_one_line_and_2() -> None:
         ("opentelemetry.sdk", ("--spans", "console")),
         ("opentelemetry.exporter.otlp.proto.http", ("--spans", "otlp")),
         ("rich", ("load",)),
+        ("redis", ("--redis", "redis://127.0.0.1")),
+        ("nats", ("--nats", "nats://127.0.0.1")),
+        ("redis", ("cluster",)),
+        ("nats", ("cluster", "--nats")),
     ],
 )
 def test_missing_package_is_one_line_and_2(module: str, arguments: tuple[str, ...]) -> None:

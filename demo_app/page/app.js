@@ -2,7 +2,7 @@
 
 import { watch } from "./panel.js";
 import { RoomSocket } from "./socket.js";
-import { $, clearMessages, showChat, showEvent, showMembers, showRooms } from "./view.js";
+import { $, clearMessages, showBus, showChat, showEvent, showMembers, showRooms } from "./view.js";
 
 const socket = new RoomSocket();
 const asked = new URLSearchParams(location.search);
@@ -42,10 +42,22 @@ async function listRooms() {
     const rooms = { ...about.rooms };
     if (me.room !== about.private) rooms[me.room] ??= 0;
     showRooms(rooms, about.private, me.room, enter);
+    showBus(about);
+    tellOfBus(about.bus.up);
     $("node").textContent = about.workers > 1 ? `${about.workers} workers` : `pid ${about.pid}`;
   } catch {
     // The state shows that the server is away.
   }
+}
+
+let busWasUp = true;
+
+// Once for each time that it goes or comes back.
+function tellOfBus(up) {
+  if (up === busWasUp) return;
+  busWasUp = up;
+  if (up) showEvent("The bus is back: all nodes hear each other", "good");
+  else showEvent("The bus is down: this node only hears itself, and tries again", "warn");
 }
 
 const hear = {
@@ -57,7 +69,9 @@ const hear = {
     showMembers(message.members, me.name);
     $("c-id").textContent = message.connection;
     $("c-trace").textContent = message.trace || "no trace";
-    $("c-pid").textContent = `pid ${message.pid}`;
+    $("c-pid").textContent = `${message.node}, pid ${message.pid}`;
+    // What was said about it is no longer on the page.
+    busWasUp = true;
     listRooms();
   },
   join(message) {
@@ -67,6 +81,9 @@ const hear = {
   leave(message) {
     typists.delete(message.name);
     showEvent(`${message.name} left`);
+    showMembers(message.members, me.name);
+  },
+  members(message) {
     showMembers(message.members, me.name);
   },
   chat(message) {

@@ -44,9 +44,23 @@ function append(item) {
   if (atEnd) list.scrollTop = list.scrollHeight;
 }
 
-export function showChat({ name, text, at }, own) {
-  const follows = last?.name === name && at - last.at < 120;
-  last = { name, at };
+let here = "";
+
+// Which node this is, and whether it hears the others.
+export function showBus({ node, nodes, bus }) {
+  const shared = bus.system !== "memory";
+  here = node;
+  document.body.classList.toggle("shared", shared);
+  $("place").hidden = false;
+  $("place-node").textContent = node;
+  $("bus").dataset.bus = shared ? (bus.up ? "up" : "down") : "memory";
+  $("bus-text").textContent = shared ? `${bus.system} ${bus.up ? "up" : "down"}` : "memory";
+  $("c-nodes").textContent = nodes.join(", ");
+}
+
+export function showChat({ name, text, at, node }, own) {
+  const follows = last?.name === name && last.node === node && at - last.at < 120;
+  last = { name, at, node };
   const bubble = make("div", "bubble", text);
   const item = make("li", `message${own ? " own" : ""}${follows ? " follows" : ""}`);
   if (follows) {
@@ -54,7 +68,8 @@ export function showChat({ name, text, at }, own) {
   } else {
     const author = make("span", "author", name);
     author.style.setProperty("--hue", hue(name));
-    const head = make("div", "head", author, make("time", "", clock(at)));
+    const from = make("span", node === here ? "from" : "from other", node);
+    const head = make("div", "head", author, from, make("time", "", clock(at)));
     item.append(avatar(name), make("div", "body", head, bubble));
   }
   append(item);
