@@ -88,19 +88,27 @@ def move(masters: list[RedisServer], topic: str) -> None:
         server.ask("CLUSTER", "SETSLOT", slot, "NODE", node_id(target))
 
 
+async def talk(alice: Node, topic: str) -> None:
+    """Publish again and again."""
+    while True:
+        await alice.channel.publish(topic, "over")
+        await asyncio.sleep(0.02)
+
+
 async def talks(alice: Node, deliveries: Any, topic: str) -> None:
-    """Wait until what is published arrives."""
+    """Publish until something arrives."""
 
     async def heard() -> None:
         async for delivery in deliveries:
             if delivery.body == "over":
                 return
 
-    listening = asyncio.create_task(heard())
-    while not listening.done():
-        await alice.channel.publish(topic, "over")
-        await asyncio.wait([listening], timeout=0.05)
-    await listening
+    talking = asyncio.create_task(talk(alice, topic))
+    try:
+        await asyncio.wait_for(heard(), 20)
+    finally:
+        talking.cancel()
+        await asyncio.wait([talking])
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -209,12 +217,13 @@ async def test_server_that_hangs_while_others_talk_is_noticed(
     async with bob.channel.subscribe(*TOPICS):
         await until(lambda: bob.is_up)
         silent.pause()
+        talking = asyncio.create_task(talk(alice, topic))
         try:
-            while bob.is_up:
-                await alice.channel.publish(topic, "talk")
-                await asyncio.sleep(0.01)
+            await until(lambda: not bob.is_up)
         finally:
             silent.resume()
+            talking.cancel()
+            await asyncio.wait([talking])
         await until(lambda: bob.is_up)
 
 
