@@ -17,6 +17,9 @@ __all__ = ["FIRST_PAUSE", "pauses", "start", "stop", "within"]
 #: The longest that the first pause between two attempts can be, seconds.
 FIRST_PAUSE: Final = 0.1
 
+#: After so many seconds a task that has not ended is cancelled again.
+_LOST: Final = 2.0
+
 Result = TypeVar("Result")
 
 
@@ -35,10 +38,11 @@ def start(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
 
 async def stop(task: asyncio.Task[None] | None) -> None:
     """Cancel a task and wait for its end; `None` is nothing."""
-    if task is not None:
+    while task is not None and not task.done():
+        # Not once: asyncio.wait_for, which clients use, can lose it before Python 3.12.
         task.cancel()
         # Unlike awaiting it, this is cancelled where the caller is.
-        await asyncio.wait([task])
+        await asyncio.wait([task], timeout=_LOST)
 
 
 if sys.version_info >= (3, 11):

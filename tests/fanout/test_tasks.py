@@ -8,6 +8,7 @@ from itertools import islice
 
 import pytest
 
+from asgi_ws_observe.fanout import tasks
 from asgi_ws_observe.fanout.tasks import FIRST_PAUSE, pauses, start, stop, within
 
 variable: ContextVar[str] = ContextVar("variable", default="nobody's")
@@ -40,6 +41,26 @@ async def test_stop_waits_for_the_end_and_takes_nothing_for_a_task() -> None:
     await stop(task)
     await stop(None)
     assert [True] == ended
+
+
+async def test_stop_cancels_again_what_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client's library can lose a cancellation."""
+    monkeypatch.setattr(tasks, "_LOST", 0.01)
+    lost = []
+
+    async def work() -> None:
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                if lost:
+                    raise
+                lost.append(True)
+
+    task = start(work(), "test")
+    await asyncio.sleep(0)
+    await asyncio.wait_for(stop(task), 5)
+    assert task.cancelled()
 
 
 async def test_work_has_its_time() -> None:
