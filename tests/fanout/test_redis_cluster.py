@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -88,11 +89,22 @@ def move(masters: list[RedisServer], topic: str) -> None:
         server.ask("CLUSTER", "SETSLOT", slot, "NODE", node_id(target))
 
 
-async def talk(alice: Node, topic: str) -> None:
-    """Publish again and again."""
-    while True:
-        await alice.channel.publish(topic, "over")
-        await asyncio.sleep(0.02)
+@asynccontextmanager
+async def talking(alice: Node, topic: str) -> AsyncIterator[None]:
+    """Publish again and again until the end of the block."""
+    over = asyncio.Event()
+
+    async def talk() -> None:
+        while not over.is_set():
+            await alice.channel.publish(topic, "over")
+            await asyncio.sleep(0.02)
+
+    task = asyncio.create_task(talk())
+    try:
+        yield
+    finally:
+        over.set()
+        await task
 
 
 async def talks(alice: Node, deliveries: Any, topic: str) -> None:
@@ -103,12 +115,8 @@ async def talks(alice: Node, deliveries: Any, topic: str) -> None:
             if delivery.body == "over":
                 return
 
-    talking = asyncio.create_task(talk(alice, topic))
-    try:
+    async with talking(alice, topic):
         await asyncio.wait_for(heard(), 20)
-    finally:
-        talking.cancel()
-        await asyncio.wait([talking])
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -217,13 +225,11 @@ async def test_server_that_hangs_while_others_talk_is_noticed(
     async with bob.channel.subscribe(*TOPICS):
         await until(lambda: bob.is_up)
         silent.pause()
-        talking = asyncio.create_task(talk(alice, topic))
         try:
-            await until(lambda: not bob.is_up)
+            async with talking(alice, topic):
+                await until(lambda: not bob.is_up)
         finally:
             silent.resume()
-            talking.cancel()
-            await asyncio.wait([talking])
         await until(lambda: bob.is_up)
 
 

@@ -46,7 +46,7 @@ async def test_stop_waits_for_the_end_and_takes_nothing_for_a_task() -> None:
 async def test_stop_cancels_again_what_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client's library can lose a cancellation."""
     monkeypatch.setattr(tasks, "_LOST", 0.01)
-    lost = []
+    lost: list[bool] = []
 
     async def work() -> None:
         while True:
