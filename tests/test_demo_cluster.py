@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import signal
 import socket
@@ -18,7 +19,7 @@ import pytest
 from websockets.sync.client import connect
 
 from tests.fanout.redis_servers import found
-from tests.servers.processes import answers, free_port
+from tests.servers.processes import answers
 from tests.support import wait_until
 from tests.test_demo_cli import DEMO, ROOT, chat, run
 
@@ -55,8 +56,13 @@ class Running:
 
     def says(self, pattern: str) -> str:
         """Wait until it prints something and return the last match's group, or all of it."""
-        wait_until(lambda: re.search(pattern, "".join(self.printed)), 40)
-        return str(re.findall(pattern, "".join(self.printed))[-1])
+        wait_until(lambda: self._found(pattern) or self.process.poll() is not None, 40)
+        found = self._found(pattern)
+        assert found, "".join(self.printed)
+        return found[-1]
+
+    def _found(self, pattern: str) -> list[str]:
+        return re.findall(pattern, "".join(self.printed))
 
     def broker(self) -> int:
         """Return the process of its broker, as it is told to the user."""
@@ -79,7 +85,8 @@ class Running:
 
 
 def _two_free_ports() -> int:
-    while answers((port := free_port()) + 1):
+    """Return the first of two ports that the system gives to no connection that goes out."""
+    while answers(port := random.randrange(20_000, 32_000)) or answers(port + 1):
         pass
     return port
 
