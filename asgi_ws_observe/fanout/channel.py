@@ -37,6 +37,8 @@ logger = logging.getLogger("asgi_ws_observe.fanout")
 PROBE_TOPIC: Final = "ws-probe:"
 #: How often losses are settled, seconds.
 _TICK: Final = 1.0
+#: What a float, and so the exposition, holds exactly: anybody can claim any number.
+_MOST_LOST: Final = 2**53
 
 
 @dataclass(slots=True)
@@ -305,7 +307,8 @@ class FanoutChannel(Fanout):
 
     def _settle(self, now: float, heard: Iterable[_Heard]) -> None:
         for each in heard:
-            self.numbers.lost += each.sequences.settle(now)
+            lost = self.numbers.lost + each.sequences.settle(now)
+            self.numbers.lost = min(lost, _MOST_LOST)
 
     async def _send_probe(self) -> None:
         publisher, sequence = self.counters.next(self._probe.text)

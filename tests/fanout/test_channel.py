@@ -278,6 +278,17 @@ async def test_gap_is_a_loss_and_a_repetition_is_dropped(
     assert 1 == sample(registry, "ws_messages_dropped_total", **found)
 
 
+async def test_claimed_loss_is_bounded(make: Make, bus: Bus, registry: CollectorRegistry) -> None:
+    """Whoever can publish can claim any number; the counter stays one that can be exported."""
+    channel = make()
+    async with channel.subscribe("rooms") as deliveries:
+        for publisher in ("p", "q", "r"):
+            for number in (1, 2**63 - 1):
+                bus.deliver("rooms", inject("x", publisher=publisher, sequence=number))
+        await bodies(deliveries, 6)
+    assert 2**53 == sample(registry, "ws_fanout_lost_total", channel="memory")
+
+
 async def test_losses_show_while_the_subscription_lasts(
     make: Make, bus: Bus, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
