@@ -121,7 +121,7 @@ class MemoryBroker(Broker):
             self.bus.listeners.remove(self)
 
     def refuses(self, error: Exception) -> bool:
-        return isinstance(error, PermissionError)
+        return super().refuses(error) or isinstance(error, PermissionError)
 
     async def aclose(self) -> None:
         self.calls.append("aclose")
