@@ -20,7 +20,7 @@ from redis.asyncio import Redis as AsyncRedis
 from asgi_ws_observe.fanout import inject, inject_headers
 from asgi_ws_observe.fanout.redis import RedisChannel
 from tests.benchmarks.results import Effort, Json, rounded
-from tests.servers.processes import free_port, started
+from tests.fanout.redis_servers import single
 
 __all__ = ["PLAIN", "fanout", "ours"]
 
@@ -40,14 +40,10 @@ def ours(mode: str, traced: bool) -> str:
 
 def fanout(effort: Effort, progress: Callable[[str], None]) -> Json:
     """Return the CPU that a message takes in this process, microseconds, by case and round."""
-    program = shutil.which("redis-server")
-    if program is None:
+    if shutil.which("redis-server") is None:
         raise RuntimeError("no redis-server; get it: apt-get install redis-server")
-    port = free_port()
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-        with started([*arguments, "--dir", folder], port, Path(folder) / "log"):
-            measured = asyncio.run(_measure(f"redis://127.0.0.1:{port}", effort, progress))
+    with tempfile.TemporaryDirectory() as folder, single(Path(folder)) as server:
+        measured = asyncio.run(_measure(server.url, effort, progress))
     return {"messages": effort.published, "rows": measured}
 
 

@@ -44,8 +44,15 @@ class NatsServer:
         )
         wait_until(lambda: answers(self.port))
 
-    def send(self, number: signal.Signals) -> None:
-        """Send it a signal: ``SIGSTOP`` and ``SIGCONT`` make it slow of answer."""
+    def pause(self) -> None:
+        """Stop it as it is: its connections stay, and nobody answers."""
+        self._send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._send(signal.SIGCONT)
+
+    def _send(self, number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)
 

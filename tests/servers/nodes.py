@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from websockets.asyncio.client import connect
 
-from tests.servers.processes import Process, absent, free_port, started
+from tests.fanout.brokers import nats_server
+from tests.fanout.redis_servers import single
+from tests.servers.processes import Process, free_port, started
 from tests.support import wait_until
 
 __all__ = ["BUSES", "Broker", "Node", "broker", "nodes"]
@@ -23,64 +24,23 @@ __all__ = ["BUSES", "Broker", "Node", "broker", "nodes"]
 BUSES: Final = ("redis", "nats", "streams")
 
 
-@dataclass
-class Broker:
-    """A real broker that can be killed, paused and started again.
-
-    Attributes:
-        url: Where it is.
-        command: What starts it.
-        port: Where it listens.
-        folder: Where its output goes.
-    """
+class Broker(Protocol):
+    """A real broker that can be killed, paused and started again."""
 
     url: str
-    command: list[str]
-    port: int
-    folder: Path
-    _stack: ExitStack = field(default_factory=ExitStack)
-    _process: Any = None
 
-    def start(self) -> None:
-        """Start it, again on the same port."""
-        log = self.folder / "broker.log"
-        self._process = self._stack.enter_context(started(self.command, self.port, log))
+    def start(self) -> None: ...
 
-    def kill(self) -> None:
-        """End it as the kernel does when memory is short."""
-        self._process.kill()
-        self._process.wait()
+    def kill(self) -> None: ...
 
-    def signal(self, number: int) -> None:
-        """Send a signal."""
-        self._process.send_signal(number)
+    def pause(self) -> None: ...
 
-    def stop(self) -> None:
-        """End it for good."""
-        self._stack.close()
+    def resume(self) -> None: ...
 
 
-@contextmanager
-def broker(bus: str, folder: Path) -> Iterator[Broker]:
-    """Run a broker until the end of the block."""
-    name = "nats-server" if bus == "nats" else "redis-server"
-    program = shutil.which(name)
-    if program is None:
-        absent(f"no {name}; get it: apt-get install {name}")
-    port = free_port()
-    if bus == "nats":
-        found = Broker(
-            f"nats://127.0.0.1:{port}", [program, "-a", "127.0.0.1", "-p", str(port)], port, folder
-        )
-    else:
-        options = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", ""]
-        kept = ["--appendonly", "yes", "--appendfsync", "always"] if bus == "streams" else []
-        found = Broker(f"redis://127.0.0.1:{port}", [program, *options, *kept], port, folder)
-    found.start()
-    try:
-        yield found
-    finally:
-        found.stop()
+def broker(bus: str, folder: Path) -> AbstractContextManager[Broker]:
+    """Return what runs a broker until the end of the block."""
+    return nats_server() if bus == "nats" else single(folder / "broker", durable=bus == "streams")
 
 
 @dataclass

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -60,12 +59,12 @@ async def test_lag_is_what_a_clock_outside_says(bus: str, tmp_path: Path) -> Non
     with broker(bus, tmp_path) as found, nodes(bus, found.url, tmp_path) as (a, b):
         async with a.connect() as speaker:
             for round_ in range(4):
-                found.signal(signal.SIGSTOP)
+                found.pause()
                 try:
                     await speaker.send(f"while it is stopped {round_}")
                     await asyncio.sleep(0.3)
                 finally:
-                    found.signal(signal.SIGCONT)
+                    found.resume()
                 await until(
                     lambda number=round_ + 1: b.number("ws_fanout_delivered_total") == number  # type: ignore[misc]
                 )
@@ -133,16 +132,9 @@ async def outage(
 
 async def test_broker_that_is_killed_and_started_again(bus: str, tmp_path: Path) -> None:
     """Streams lose nothing; what Pub/Sub loses is counted exactly; nothing dies."""
-    await outage(bus, tmp_path, Broker.kill, Broker.start)
+    await outage(bus, tmp_path, lambda found: found.kill(), lambda found: found.start())
 
 
 async def test_network_that_pauses(bus: str, tmp_path: Path) -> None:
     """The same where the broker does not even say that it is gone."""
-
-    def end(found: Broker) -> None:
-        found.signal(signal.SIGCONT)
-
-    def begin(found: Broker) -> None:
-        found.signal(signal.SIGSTOP)
-
-    await outage(bus, tmp_path, begin, end)
+    await outage(bus, tmp_path, lambda found: found.pause(), lambda found: found.resume())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -62,10 +61,10 @@ async def test_server_that_stops_is_found_out(
         channel = node(given, probe_interval=0.2)
         async with channel.subscribe("rooms") as deliveries:
             await until(lambda: probed(channel))
-            mortal.send(signal.SIGSTOP)
+            mortal.pause()
             await until(lambda: not listener_up(channel))
             await until(lambda: (channel.numbers.probe_age() or 0) > 1.5)
-            mortal.send(signal.SIGCONT)
+            mortal.resume()
             await until(lambda: listener_up(channel))
             await channel.publish("rooms", "hello")
             assert ["hello"] == [each.text() for each in await take(deliveries)]
