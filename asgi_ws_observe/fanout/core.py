@@ -183,15 +183,16 @@ class Publishing:
 
     def __enter__(self) -> Publishing:
         fanout = self._fanout
+        # What is done here is part of the way.
+        self._started, now = perf_counter(), time.time()
         self._numbers = fanout.numbers_of(self.topic)
         publisher, sequence = fanout.counters.next(self.topic)
         self._span = span = fanout.spans.publish(self.topic, self._numbers.label, publisher)
         self._previous = get_current()
         if span is not None:
             attach(inside_publish(span))
-        self._started = perf_counter()
         try:
-            self._write(publisher, sequence)
+            self._write(publisher, sequence, now)
         except BaseException as error:
             self.__exit__(type(error), error, error.__traceback__)
             raise
@@ -200,11 +201,11 @@ class Publishing:
             span.set_attribute("messaging.message.body.size", len(self.payload))
         return self
 
-    def _write(self, publisher: str, sequence: int) -> None:
+    def _write(self, publisher: str, sequence: int, now: float) -> None:
         mark: dict[str, Any] = {
             "publisher": publisher,
             "sequence": sequence,
-            "time": time.time(),
+            "time": now,
             "clock": self._started,
         }
         if self._with_headers:
