@@ -143,6 +143,8 @@ class StreamsBroker(Broker):
         await self._lines.shut()
 
     async def aclose(self) -> None:
+        for positions in (self._read, self._slots, self._after):
+            positions.clear()
         await self._commands.aclose()
         await self._client.aclose()
 

@@ -251,6 +251,20 @@ async def test_node_that_was_restarted_goes_on_where_it_was(nodes: Nodes) -> Non
     assert 0 == carol.number("lost_total") + carol.dropped("duplicate")
 
 
+async def test_channel_that_was_closed_begins_where_the_stream_ends(nodes: Nodes) -> None:
+    """Unless it is told otherwise, like a new one."""
+    alice, bob = nodes(mode="streams"), nodes(mode="streams")
+    async with bob.channel.subscribe("rooms") as deliveries:
+        await alice.channel.publish("rooms", "before")
+        assert ["before"] == await bodies(deliveries, 1)
+        # Its subscription ends with the channel, and not by itself.
+        await bob.channel.aclose()
+    await alice.channel.publish("rooms", "between")
+    async with bob.channel.subscribe("rooms") as deliveries:
+        await alice.channel.publish("rooms", "after")
+        assert ["after"] == await bodies(deliveries, 1)
+
+
 @pytest.mark.parametrize(
     ("mode", "after", "message"),
     [
