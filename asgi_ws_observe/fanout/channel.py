@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from math import inf
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.trace import TracerProvider
 from prometheus_client import CollectorRegistry
@@ -28,6 +28,11 @@ from .probes import Probes
 from .sequences import Sequences
 from .subscription import Subscription
 from .tasks import within
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .settings import ChannelOptions
 
 __all__ = ["PROBE_TOPIC", "FanoutChannel"]
 
@@ -71,7 +76,7 @@ class FanoutChannel(Fanout):
         *,
         registry: CollectorRegistry | None = None,
         tracer_provider: TracerProvider | None = None,
-        **settings: Any,
+        **settings: Unpack[ChannelOptions],
     ) -> None:
         super().__init__(
             broker.system, registry=registry, tracer_provider=tracer_provider, **settings

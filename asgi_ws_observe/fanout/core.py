@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.trace import Span, TracerProvider
 from prometheus_client import CollectorRegistry
@@ -24,6 +24,11 @@ from .envelope import inject, inject_headers
 from .envelope import parse as read_envelope
 from .settings import ChannelSettings
 from .spans import FanoutSpans, inside_publish
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .settings import ChannelOptions
 
 __all__ = ["Counters", "Fanout", "Publishing", "extract"]
 
@@ -99,9 +104,9 @@ class Fanout:
         *,
         registry: CollectorRegistry | None = None,
         tracer_provider: TracerProvider | None = None,
-        **settings: Any,
+        **settings: Unpack[ChannelOptions],
     ) -> None:
-        self.settings: Final = ChannelSettings(**{"name": system, **settings})
+        self.settings: Final = ChannelSettings(**_named(system, settings))
         self.counters: Final = Counters()
         self.spans: Final = FanoutSpans(system, self.settings.trace, tracer_provider)
         found = numbers_of(registry)
@@ -153,6 +158,10 @@ class Fanout:
         except Exception as error:  # noqa: BLE001
             self.errors.report("fanout", error, label, "its topics count as the channel's")
             return self.numbers
+
+
+def _named(system: str, settings: Any) -> dict[str, Any]:
+    return {"name": system, **settings}
 
 
 class Publishing:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from time import perf_counter
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from opentelemetry.trace import TracerProvider
 from prometheus_client import CollectorRegistry
@@ -25,6 +25,11 @@ from .channel import FanoutChannel
 from .nats_client import NatsClient
 from .subscription import Subscription
 from .tasks import start
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .settings import ChannelOptions
 
 __all__ = ["NatsBroker", "NatsChannel"]
 
@@ -249,7 +254,7 @@ class NatsChannel(FanoutChannel):
         *,
         registry: CollectorRegistry | None = None,
         tracer_provider: TracerProvider | None = None,
-        **settings: Any,
+        **settings: Unpack[ChannelOptions],
     ) -> None:
         broker = NatsBroker(NatsClient(nats, self._forbidden))
         super().__init__(broker, registry=registry, tracer_provider=tracer_provider, **settings)

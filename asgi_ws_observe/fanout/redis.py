@@ -8,7 +8,7 @@ channel = RedisChannel("redis://localhost:6379")
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.trace import TracerProvider
 from prometheus_client import CollectorRegistry
@@ -19,6 +19,11 @@ from .redis_client import RedisClient, encoded
 from .redis_pubsub import PubSubBroker
 from .redis_streams import Position, StreamsBroker
 from .subscription import Subscription
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .settings import ChannelOptions
 
 __all__ = ["RedisChannel"]
 
@@ -57,7 +62,7 @@ class RedisChannel(FanoutChannel):
         maxlen: int = 10_000,
         registry: CollectorRegistry | None = None,
         tracer_provider: TracerProvider | None = None,
-        **settings: Any,
+        **settings: Unpack[ChannelOptions],
     ) -> None:
         if mode not in _MODES:
             raise SettingsError(f"mode: got {mode!r}; accepted: one of {', '.join(_MODES)}")

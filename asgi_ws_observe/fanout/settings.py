@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from ..exceptions import SettingsError
 from ..options import Callback, Choice, Kind, Number, Switch, Text
 
-__all__ = ["ChannelSettings", "channel_table"]
+__all__ = ["ChannelOptions", "ChannelSettings", "channel_table"]
 
 
 class _Key(Text):
@@ -18,6 +18,22 @@ class _Key(Text):
 
 def _option(kind: Kind, text: str, default: Any = MISSING) -> Any:
     return field(default=default, metadata={"kind": kind, "text": text})
+
+
+class ChannelOptions(TypedDict, total=False):
+    """The same as keyword arguments, for type checkers and editors."""
+
+    name: str
+    label: Callable[[str], str] | None
+    trace: Literal["parent", "link", "off"]
+    key: str | None
+    probe_interval: float | None
+    timeout: float
+    silence: float
+    backoff: float
+    queue: int
+    outbox: int
+    raises: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

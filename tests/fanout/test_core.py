@@ -109,7 +109,7 @@ def test_extract_counts_where_it_is_told(registry: CollectorRegistry, spans: Spa
 def test_wrong_setting_is_named(registry: CollectorRegistry) -> None:
     """What it got, and what it accepts."""
     with pytest.raises(SettingsError, match=r"trace: got 'child'; accepted: one of parent, link"):
-        Fanout("kafka", trace="child", registry=registry)
+        Fanout("kafka", trace="child", registry=registry)  # type: ignore[arg-type]
 
 
 def test_sequence_counts_a_topic() -> None:

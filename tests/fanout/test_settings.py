@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from asgi_ws_observe import SettingsError
-from asgi_ws_observe.fanout.settings import ChannelSettings, channel_table
+from asgi_ws_observe.fanout.settings import ChannelOptions, ChannelSettings, channel_table
 
 
 def test_defaults_are_what_the_reference_says() -> None:
@@ -41,6 +41,11 @@ def test_wrong_value_says_what_is_accepted(name: str, value: Any, expected: str)
     with pytest.raises(SettingsError) as caught:
         ChannelSettings(**arguments)
     assert expected == str(caught.value)
+
+
+def test_type_checkers_know_every_setting() -> None:
+    """What editors offer is what there is."""
+    assert list(ChannelSettings.__dataclass_fields__) == list(ChannelOptions.__annotations__)
 
 
 def test_every_setting_has_its_line() -> None:
