@@ -1,4 +1,4 @@
-"""What the arguments of a hub may be."""
+"""What a channel and a hub can be told: one check for both."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 from ..exceptions import SettingsError
 from ..options import Callback, Choice, Kind, Number, Text
 
-__all__ = ["Policy", "checked"]
+__all__ = ["Policy", "checked", "hub_argument"]
 
 #: What happens when a queue is full.
 Policy = Literal["drop_oldest", "drop_newest", "close"]
@@ -37,18 +37,31 @@ _KINDS: Final[dict[str, Kind]] = {
 }
 
 
-def checked(name: str, value: Any) -> Any:
-    """Return an argument's value in its final form.
+def checked(name: str, kind: Kind, value: Any, accepts: str = "") -> Any:
+    """Return a value in its final form.
+
+    Args:
+        name: What the message calls it.
+        kind: What it has to be.
+        value: What was given.
+        accepts: What the message says is accepted. Default: the kind's own words.
 
     Raises:
         SettingsError: It is not accepted.
     """
-    kind = _KINDS[name]
     if value is None and kind.optional:
         return None
     try:
         return kind.check(value)
     except (TypeError, ValueError):
-        raise SettingsError(
-            f"Hub({name}=...): got {value!r}; accepted: {kind.describe()}"
-        ) from None
+        accepted = accepts or kind.describe()
+        raise SettingsError(f"{name}: got {value!r}; accepted: {accepted}") from None
+
+
+def hub_argument(name: str, value: Any) -> Any:
+    """Return an argument of a hub in its final form.
+
+    Raises:
+        SettingsError: It is not accepted.
+    """
+    return checked(f"Hub({name}=...)", _KINDS[name], value)

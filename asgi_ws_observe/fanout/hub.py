@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from ..fanout_numbers import FanoutNumbers
 from ..metrics.prometheus import numbers_of
-from .arguments import Policy, checked
+from .arguments import Policy, hub_argument
 from .broadcast import Broadcast
 from .feeding import DeliveryLike, ManagedDelivery, feed
 from .members import Member
@@ -66,17 +66,17 @@ class Hub:
         registry: CollectorRegistry | None = None,
     ) -> None:
         self._limits = Limits(
-            checked("queue", queue),
-            checked("queue_bytes", queue_bytes),
-            checked("policy", policy),
+            hub_argument("queue", queue),
+            hub_argument("queue_bytes", queue_bytes),
+            hub_argument("policy", policy),
         )
-        self._close_code = checked("close_code", close_code)
-        self._close_timeout = checked("close_timeout", close_timeout)
-        self._label: Callable[[str], str] | None = checked("label", label)
-        self._room: Callable[[str], str] | None = checked("room", room)
+        self._close_code = hub_argument("close_code", close_code)
+        self._close_timeout = hub_argument("close_timeout", close_timeout)
+        self._label: Callable[[str], str] | None = hub_argument("label", label)
+        self._room: Callable[[str], str] | None = hub_argument("room", room)
         shared = numbers_of(registry)
         self._store, self._errors = shared.store, shared.errors
-        self._numbers = self._store.channel(checked("name", name))
+        self._numbers = self._store.channel(hub_argument("name", name))
         self._rooms: dict[str, dict[Outlet, None]] = {}
         # By the id of the WebSocket: not every kind of it need be hashable.
         self._outlets: dict[int, Outlet] = {}

@@ -8,12 +8,14 @@ channel = RedisChannel("redis://localhost:6379")
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import TracerProvider
 from prometheus_client import CollectorRegistry
 
 from ..exceptions import SettingsError
+from ..options import Choice, Number
+from .arguments import checked
 from .channel import FanoutChannel
 from .redis_client import RedisClient, encoded
 from .redis_pubsub import PubSubBroker
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
     from .settings import ChannelOptions
 
 __all__ = ["RedisChannel"]
-
-_MODES: Final = ("pubsub", "sharded", "streams")
 
 
 class RedisChannel(FanoutChannel):
@@ -64,10 +64,8 @@ class RedisChannel(FanoutChannel):
         tracer_provider: TracerProvider | None = None,
         **settings: Unpack[ChannelOptions],
     ) -> None:
-        if mode not in _MODES:
-            raise SettingsError(f"mode: got {mode!r}; accepted: one of {', '.join(_MODES)}")
-        if isinstance(maxlen, bool) or not isinstance(maxlen, int) or maxlen < 1:
-            raise SettingsError(f"maxlen: got {maxlen!r}; accepted: a whole number, 1 or more")
+        mode = checked("mode", Choice("pubsub", "sharded", "streams"), mode)
+        maxlen = checked("maxlen", Number(1), maxlen)
         client = RedisClient(redis)
         self._streams = StreamsBroker(client, maxlen) if mode == "streams" else None
         super().__init__(

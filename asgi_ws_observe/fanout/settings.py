@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, TypedDict
 
-from ..exceptions import SettingsError
 from ..options import Callback, Choice, Kind, Number, Switch, Text
+from .arguments import checked
 
 __all__ = ["ChannelOptions", "ChannelSettings", "channel_table"]
 
@@ -104,17 +104,9 @@ class ChannelSettings:
 
     def __post_init__(self) -> None:
         for each in fields(self):
-            value = _checked(each.name, each.metadata["kind"], getattr(self, each.name))
+            kind = each.metadata["kind"]
+            value = checked(each.name, kind, getattr(self, each.name), _accepts(kind))
             object.__setattr__(self, each.name, value)
-
-
-def _checked(name: str, kind: Kind, value: Any) -> Any:
-    if value is None and kind.optional:
-        return None
-    try:
-        return kind.check(value)
-    except (ValueError, TypeError):
-        raise SettingsError(f"{name}: got {value!r}; accepted: {_accepts(kind)}") from None
 
 
 def _accepts(kind: Kind) -> str:
