@@ -48,6 +48,10 @@ _OF_CHANNEL: Final = {
     "channel": "the channel's name",
     "system": "`redis`, `nats`",
 }
+_BROKER_ERROR: Final = {
+    "error_type": "the class of what the client of the broker raised",
+    "error_text": "what it said",
+}
 #: Event -> its fields and what they mean. Empty ones are left out of a line.
 LOG_FIELDS: Final[dict[str, dict[str, str]]] = {
     "ws_open": _COMMON
@@ -94,16 +98,8 @@ LOG_FIELDS: Final[dict[str, dict[str, str]]] = {
         "message_type": "what `current_message().type` was set to",
         "messages_in": "messages received until then",
     },
-    "ws_fanout_down": _OF_CHANNEL
-    | {
-        "error_type": "the class of what the client of the broker raised",
-        "error_text": "what it said",
-    },
-    "ws_fanout_refused": _OF_CHANNEL
-    | {
-        "error_type": "the class of what the client of the broker raised",
-        "error_text": "what it said",
-    },
+    "ws_fanout_down": _OF_CHANNEL | _BROKER_ERROR,
+    "ws_fanout_refused": _OF_CHANNEL | _BROKER_ERROR,
     "ws_fanout_up": _OF_CHANNEL | {"away": "for how long it had not been listening, seconds"},
 }
 

@@ -8,7 +8,6 @@ from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass, field
 from math import inf
 from time import perf_counter
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.trace import TracerProvider
@@ -110,12 +109,7 @@ class FanoutChannel(Fanout):
     async def __aenter__(self) -> FanoutChannel:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     async def publish(self, topic: str, body: Any) -> int | None:

@@ -20,8 +20,7 @@ from ..metrics.prometheus import numbers_of
 from ..tracing.contexts import attach, get_current
 from ..tracing.messages import fail
 from .delivery import Delivery
-from .envelope import inject, inject_headers
-from .envelope import parse as read_envelope
+from .envelope import inject, inject_headers, parse
 from .settings import ChannelSettings
 from .spans import FanoutSpans, inside_publish
 
@@ -106,7 +105,8 @@ class Fanout:
         tracer_provider: TracerProvider | None = None,
         **settings: Unpack[ChannelOptions],
     ) -> None:
-        self.settings: Final = ChannelSettings(**_named(system, settings))
+        given: dict[str, Any] = {"name": system, **settings}
+        self.settings: Final = ChannelSettings(**given)
         self.counters: Final = Counters()
         self.spans: Final = FanoutSpans(system, self.settings.trace, tracer_provider)
         found = numbers_of(registry)
@@ -136,7 +136,7 @@ class Fanout:
             payload: As the broker handed it over, an envelope or not.
             headers: What came beside it: a mapping, or pairs, of text or bytes.
         """
-        found = Delivery(self, topic, read_envelope(payload, headers=headers))
+        found = Delivery(self, topic, parse(payload, headers=headers))
         found.arrived()
         return found
 
@@ -158,10 +158,6 @@ class Fanout:
         except Exception as error:  # noqa: BLE001
             self.errors.report("fanout", error, label, "its topics count as the channel's")
             return self.numbers
-
-
-def _named(system: str, settings: Any) -> dict[str, Any]:
-    return {"name": system, **settings}
 
 
 class Publishing:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from types import TracebackType
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
@@ -75,12 +74,7 @@ class Nodes:
     async def __aenter__(self) -> Nodes:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         for node in self._made:
             await node.channel.aclose()
         left = [each.get_name() for each in asyncio.all_tasks()]
