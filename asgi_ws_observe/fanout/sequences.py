@@ -101,7 +101,7 @@ class Sequences:
         ValueError: An argument is out of range.
     """
 
-    __slots__ = ("_grace", "_lost", "_most", "_open", "_publishers", "_streams")
+    __slots__ = ("_grace", "_lost", "_most", "_open", "_streams")
 
     def __init__(self, grace: float, most: int = 10_000) -> None:
         if not 0 <= grace < inf:
@@ -112,7 +112,6 @@ class Sequences:
         self._most = most
         # The longest silent first.
         self._streams: OrderedDict[_Pair, _Stream] = OrderedDict()
-        self._publishers: dict[str, set[str]] = {}
         # Those with gaps that are not counted.
         self._open: dict[_Pair, _Stream] = {}
         self._lost = 0
@@ -151,8 +150,8 @@ class Sequences:
     def settle(self, now: float) -> int:
         """Return how many messages are found lost since the last call, each once.
 
-        They have been missing for the grace time, or were missing when their publisher or topic
-        was forgotten. One that comes later still is delivered, and stays counted.
+        They have been missing for the grace time, or were missing when their publisher was
+        forgotten. One that comes later still is delivered, and stays counted.
 
         Args:
             now: Seconds of the same clock; `math.inf` counts all that is missing.
@@ -163,31 +162,14 @@ class Sequences:
         lost, self._lost = self._lost, 0
         return lost
 
-    def forget(self, topic: str) -> None:
-        """Forget a topic that is no longer subscribed to.
-
-        What is missing by now was lost while it was subscribed to, and is counted at the next
-        settle(). If it is subscribed to again, its numbers begin anew.
-        """
-        for publisher in tuple(self._publishers.get(topic, ())):
-            pair = (publisher, topic)
-            self._end(pair, self._streams.pop(pair))
-
     def _begin(self, pair: _Pair, sequence: int) -> None:
         if len(self._streams) >= self._most:
             self._end(*self._streams.popitem(last=False))
-        publisher, topic = pair
         self._streams[pair] = _Stream(sequence)
-        self._publishers.setdefault(topic, set()).add(publisher)
 
     def _end(self, pair: _Pair, stream: _Stream) -> None:
         self._lost += stream.settle(inf, 0)
         self._open.pop(pair, None)
-        publisher, topic = pair
-        publishers = self._publishers[topic]
-        publishers.discard(publisher)
-        if not publishers:
-            del self._publishers[topic]
 
     def _note(self, pair: _Pair, stream: _Stream) -> None:
         if stream.settled < len(stream.gaps):

@@ -197,19 +197,6 @@ def test_duplicate_is_a_sign_of_life() -> None:
     assert [False] == feed(sequences, [1], publisher="a")
 
 
-def test_topic_that_is_forgotten_begins_anew() -> None:
-    """What was published in between is no loss; what was missing before is one."""
-    sequences = Sequences(GRACE)
-    for publisher in ("a", "b"):
-        feed(sequences, [1, 4], publisher=publisher, topic="x")
-    feed(sequences, [1, 3], publisher="a", topic="y")
-    sequences.forget("x")
-
-    assert 4 == sequences.settle(0.0)
-    assert [True, True] == feed(sequences, [9, 10], publisher="a", topic="x")
-    assert 1 == sequences.settle(inf)
-
-
 def test_what_is_kept_is_bounded() -> None:
     """However many topics, publishers and gaps there were."""
     sequences = Sequences(GRACE, most=2)
@@ -217,29 +204,10 @@ def test_what_is_kept_is_bounded() -> None:
     for number in range(100, 200):
         feed(sequences, [1, 3, 5], topic=f"room {number}")
         feed(sequences, [1, 3, 5], publisher=f"node {number}")
-        sequences.forget("room")
         sequences.settle(inf)
         sizes.add(len(pickle.dumps(sequences)))
 
     assert 2 >= len(sizes)
-
-
-def test_unknown_topic_is_forgotten_silently() -> None:
-    """Nothing may have come."""
-    sequences = Sequences(GRACE)
-    sequences.forget("room")
-
-    assert 0 == sequences.settle(inf)
-
-
-def test_gap_that_was_counted_is_not_counted_when_it_is_forgotten() -> None:
-    """Each once."""
-    sequences = Sequences(GRACE)
-    feed(sequences, [1, 3])
-    assert 1 == sequences.settle(inf)
-    sequences.forget("room")
-
-    assert 0 == sequences.settle(inf)
 
 
 @pytest.mark.parametrize(
