@@ -62,13 +62,17 @@ class LabelLimiter:
     Args:
         limit: The largest number of distinct values, ``other`` not counted.
         on_drop: Called with nothing for each value that is replaced.
+        other: What the rest is called.
     """
 
-    __slots__ = ("_limit", "_on_drop", "_seen")
+    __slots__ = ("_limit", "_on_drop", "_other", "_seen")
 
-    def __init__(self, limit: int, on_drop: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, limit: int, on_drop: Callable[[], None] | None = None, other: str = OTHER
+    ) -> None:
         self._limit = limit
         self._on_drop = on_drop
+        self._other = other
         self._seen: dict[str, str] = {}
 
     def __call__(self, value: str) -> str:
@@ -81,7 +85,7 @@ class LabelLimiter:
             return clean
         if self._on_drop is not None:
             self._on_drop()
-        return OTHER
+        return self._other
 
 
 def matched_route(scope: MutableMapping[str, Any]) -> Any | None:

@@ -15,8 +15,10 @@ from typing import Any, Final, NamedTuple
 from .buckets import Buckets
 from .fanout_numbers import MAX_CHANNELS, FanoutNumbers
 from .labels import MAX_ROUTES, OTHER, UNMATCHED, LabelLimiter, safe_text
+from .socketio_numbers import SocketIONumbers
 
 __all__ = [
+    "BOUNDED_LABELS",
     "BUFFER_BOUNDS",
     "CONNECTION_BOUNDS",
     "DURATION_BOUNDS",
@@ -68,13 +70,15 @@ HANDSHAKE_FAILURES: Final = (
 ERROR_PARTS: Final = (
     *("record", "tracing", "logs", "hook", "connection_id", "route"),
     *("metrics_auth", "collector", "runtime", "probe", "message_type", "trust", "workers"),
-    *("otlp", "fanout"),
+    *("otlp", "fanout", "socketio"),
 )
 #: Every kind of server that `asgi_ws_observe.transports` knows.
 TRANSPORTS: Final = (
     *("uvicorn-websockets-sansio", "uvicorn-wsproto", "uvicorn-websockets"),
     *("hypercorn", "daphne", "granian", "unknown"),
 )
+#: Labels of which values become ``other``, or ``_other``.
+BOUNDED_LABELS: Final = ("route", "type", "channel", "namespace", "event", "category")
 #: Distinct values of the label ``type`` of errors, ``other`` not counted.
 MAX_ERROR_TYPES: Final = 20
 
@@ -165,6 +169,7 @@ class Store:
     Attributes:
         routes: Route label -> its numbers.
         channels: Channel label -> its numbers.
+        socketio: The numbers of Socket.IO, `None` where no server of it is observed.
         started: When counting began, nanoseconds since the epoch.
         live: Connections in their handshake or open.
         limit: The configured capacity, `None` where there is none.
@@ -189,6 +194,7 @@ class Store:
     def __init__(self) -> None:
         self.routes: dict[str, RouteNumbers] = {}
         self.channels: dict[str, FanoutNumbers] = {}
+        self.socketio: SocketIONumbers | None = None
         self.started = time.time_ns()
         self.live = 0
         self.limit: int | None = None
@@ -203,7 +209,7 @@ class Store:
         self.push: Any = None
         self.span_bucket: Any = None
         self.own_errors = dict.fromkeys(ERROR_PARTS, 0)
-        self.dropped_labels = {"route": 0, "type": 0, "channel": 0}
+        self.dropped_labels = dict.fromkeys(BOUNDED_LABELS, 0)
         self.unexpected: dict[tuple[str, str], int] = {}
         self.scrape_seconds = 0.0
         self._error_type = LabelLimiter(MAX_ERROR_TYPES, lambda: self.count_drop("type"))
@@ -245,6 +251,18 @@ class Store:
             if numbers is None:
                 numbers = self.channels[label] = FanoutNumbers(label)
         return numbers
+
+    def for_socketio(self) -> SocketIONumbers:
+        """Return the numbers of Socket.IO, which exist from the first call."""
+        with self._lock:
+            if self.socketio is None:
+                self.socketio = SocketIONumbers(self.count_drop)
+        return self.socketio
+
+    def look(self) -> None:
+        """Take a look at what is not counted but read off live tables; before numbers are read."""
+        if self.socketio is not None:
+            self.socketio.look()
 
     def count_drop(self, label: str) -> None:
         """Count a label value that became ``other``."""

@@ -32,7 +32,7 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
         "record",
         frozenset(
             {
-                *("states", "buckets", "fanout_numbers", "store", "hooks", "observation"),
+                *("states", "buckets", "fanout_numbers", "socketio_numbers", "store", "hooks", "observation"),
                 *("probe", "traffic", "connection", "current"),
             }
         ),
