@@ -42,6 +42,8 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
         frozenset(
             {
                 *("metrics", "metrics.catalogue", "metrics.prometheus", "metrics.formats"),
+                *("metrics.instruments", "metrics.of_connections", "metrics.of_network"),
+                *("metrics.of_errors", "metrics.of_fanout", "metrics.of_process"),
                 *("metrics.prepared", "metrics.exposition", "metrics.pace", "metrics.points"),
                 *("metrics.otlp", "tracing", "tracing.*", "logs"),
             }

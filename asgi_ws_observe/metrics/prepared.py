@@ -51,7 +51,8 @@ class OwnFamilies:
                 lines = "".join(self._lines(instrument, form.openmetrics, prepared))
                 if wanted and wanted != sample_names(instrument):
                     lines = _restricted(lines, wanted)
-                yield Family(*self._head(instrument, form), lines)
+                if lines or not instrument.optional:
+                    yield Family(*self._head(instrument, form), lines)
 
     def _head(self, instrument: Instrument, form: Format) -> tuple[str, str]:
         key = (instrument.name, form.content_type)

@@ -71,7 +71,8 @@ class StoreCollector:
                     family.add_metric((), dict(zip(self._names(instrument), values, strict=True)))
                 else:
                     family.add_metric(values, value)
-            yield family
+            if family.samples or not instrument.optional:
+                yield family
 
     def _names(self, instrument: Instrument) -> tuple[str, ...]:
         return instrument.labels if self._store.node is None else ("node", *instrument.labels)

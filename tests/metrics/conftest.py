@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from asgi_ws_observe.metrics.catalogue import Instrument, Point
+from asgi_ws_observe.store import Store
 from tests.metrics.exporters import Kept
 
 
@@ -15,3 +17,16 @@ def exporter() -> Iterator[Kept]:
     kept = Kept()
     yield kept
     kept.free.set()
+
+
+@pytest.fixture
+def rare() -> Instrument:
+    """An optional instrument: it has a series where a store has a limit."""
+
+    def read(store: Store) -> Iterator[Point]:
+        if store.limit is not None:
+            yield (), store.limit
+
+    return Instrument(
+        "ws_rare", "gauge", "{thing}", (), "Rare things.", "Any?", read, optional=True
+    )

@@ -21,7 +21,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from asgi_ws_observe.buckets import Buckets
 from asgi_ws_observe.labels import safe_text
-from asgi_ws_observe.metrics import pace
+from asgi_ws_observe.metrics import pace, prepared
+from asgi_ws_observe.metrics.catalogue import Instrument
 from asgi_ws_observe.metrics.exposition import Exposition
 from asgi_ws_observe.metrics.formats import Family, Format, merged
 from asgi_ws_observe.metrics.prometheus import RegistryNumbers, StoreCollector, numbers_of
@@ -109,6 +110,23 @@ def test_heads_are_what_prometheus_client_writes(accept: str, registry: Collecto
     assert expected == [
         line for line in page(registry, accept).decode().splitlines() if line.startswith("#")
     ]
+
+
+@pytest.mark.parametrize("names", [None, ["ws_rare"]])
+def test_optional_metric_without_series_is_left_out(
+    names: Any,
+    rare: Instrument,
+    registry: CollectorRegistry,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither help nor type, whether all is asked for or only that; with a series, both."""
+    monkeypatch.setattr(prepared, "CATALOGUE", (rare,))
+    store = numbers_of(registry).store
+
+    assert b"ws_rare" not in page(registry, names=names)
+    store.limit = 0
+    expected = b"# HELP ws_rare Rare things.\n# TYPE ws_rare gauge\nws_rare 0.0\n"
+    assert expected in page(registry, names=names)
 
 
 @FORMATS

@@ -27,6 +27,7 @@ from opentelemetry.trace import SpanContext
 from prometheus_client.metrics_core import Metric
 
 from asgi_ws_observe import MissingExtraError, __version__
+from asgi_ws_observe.metrics import points as points_module
 from asgi_ws_observe.metrics.catalogue import CATALOGUE, Instrument
 from asgi_ws_observe.metrics.points import Readings
 from asgi_ws_observe.metrics.prometheus import StoreCollector
@@ -169,6 +170,18 @@ def test_metric_without_numbers_is_absent() -> None:
     """A limit that nobody set is not sent as an empty metric."""
     assert "ws.connections.limit" not in {each.name for each in metrics(Store())}
     assert "ws.connections.limit" in {each.name for each in metrics(full_store())}
+
+
+def test_optional_metric_without_numbers_is_absent(
+    rare: Instrument, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As every other metric without numbers."""
+    monkeypatch.setattr(points_module, "CATALOGUE", (rare,))
+    store = Store()
+
+    assert [] == metrics(store)
+    store.limit = 0
+    assert ["ws.rare"] == [each.name for each in metrics(store)]
 
 
 def test_node_and_worker_are_attributes_where_they_are_set() -> None:

@@ -34,7 +34,8 @@ from starlette.types import Receive, Scope, Send
 
 from asgi_ws_observe import Settings, SettingsError, WebSocketObserveMiddleware
 from asgi_ws_observe.connection import Connection
-from asgi_ws_observe.metrics.catalogue import CATALOGUE
+from asgi_ws_observe.metrics import prometheus
+from asgi_ws_observe.metrics.catalogue import CATALOGUE, Instrument
 from asgi_ws_observe.metrics.prometheus import StoreCollector, numbers_of
 from asgi_ws_observe.observation import Observation
 from asgi_ws_observe.store import Store
@@ -113,6 +114,20 @@ def test_collect_yields_what_describe_names() -> None:
     assert [family.name for family in collector.describe()] == [
         family.name for family in collector.collect()
     ]
+
+
+def test_collect_leaves_out_what_is_optional_and_has_no_series(
+    rare: Instrument, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A registry knows its name all the same, so that a clash shows at the start."""
+    monkeypatch.setattr(prometheus, "CATALOGUE", (rare,))
+    store = Store()
+    collector = StoreCollector(store)
+
+    assert ["ws_rare"] == [family.name for family in collector.describe()]
+    assert [] == list(collector.collect())
+    store.limit = 0
+    assert {("ws_rare", frozenset()): 0} == samples(collector.collect())
 
 
 async def test_page_of_a_real_load_has_the_numbers(registry: CollectorRegistry) -> None:
