@@ -373,11 +373,19 @@ class Connection(Traffic):
             self._closed_itself = True
             self._conclude(judge_close(message), now)
 
-    def _bind_route(self) -> RouteNumbers:
+    def name_route(self, template: str) -> None:
+        """Give the route a label where the router knows none; before the handshake is answered.
+
+        Args:
+            template: One that no client can choose.
+        """
+        self._bind_route(template)
+
+    def _bind_route(self, template: str = "") -> RouteNumbers:
         try:
             return self._numbers
         except AttributeError:
-            numbers = self._observation.route(self.scope)
+            numbers = self._observation.route(self.scope, template)
             self.route = numbers.label
             self._bind(numbers)
             return numbers

@@ -65,8 +65,13 @@ class Observation:
                 self.errors.report("connection_id", error, callback, "ids are random from now on")
         return f"{getrandbits(64):016x}"
 
-    def route(self, scope: MutableMapping[str, Any]) -> RouteNumbers:
-        """Return the numbers of a scope's route, once the application has answered."""
+    def route(self, scope: MutableMapping[str, Any], otherwise: str = "") -> RouteNumbers:
+        """Return the numbers of a scope's route, once the application has answered.
+
+        Args:
+            scope: The connection's.
+            otherwise: The template, unless `Settings.route` finds one. Default: the router's.
+        """
         template = ""
         if self._route is not None:
             try:
@@ -76,4 +81,5 @@ class Observation:
                 self.errors.report(
                     "route", error, callback, "routes are found as usual from now on"
                 )
-        return self.store.route(template or route_template(scope), self._max_routes)
+        found = template or otherwise or route_template(scope)
+        return self.store.route(found, self._max_routes)

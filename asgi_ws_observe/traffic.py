@@ -42,6 +42,13 @@ class Message:
 _NONE_TAKEN: Final = Message(-1, 0)
 
 
+class _Nothing(list[float]):
+    """Takes in numbers that nobody counts."""
+
+    def append(self, value: float) -> None:
+        pass
+
+
 class Traffic:
     """The messages of one connection: counts, sizes, times.
 
@@ -130,6 +137,15 @@ class Traffic:
     def send_listener(self, listener: SendListener | None) -> None:
         self._send_listener = listener
         self._follow()
+
+    def carries_packets(self) -> None:
+        """Follow messages no more, of a connection that carries another protocol's packets.
+
+        What passes below is counted still. Spans, and handler times, of packets say nothing: they
+        are handed on.
+        """
+        self.listener = self.send_listener = None
+        self._handler_times = _Nothing()
 
     @property
     def sending(self) -> int:

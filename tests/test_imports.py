@@ -32,8 +32,8 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
         "record",
         frozenset(
             {
-                *("states", "buckets", "fanout_numbers", "socketio_numbers", "store", "hooks", "observation"),
-                *("probe", "traffic", "connection", "current"),
+                *("states", "buckets", "fanout_numbers", "socketio_numbers", "store", "hooks"),
+                *("observation", "probe", "traffic", "connection", "current"),
             }
         ),
     ),
@@ -44,6 +44,7 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
                 *("metrics", "metrics.catalogue", "metrics.prometheus", "metrics.formats"),
                 *("metrics.instruments", "metrics.of_connections", "metrics.of_network"),
                 *("metrics.of_errors", "metrics.of_fanout", "metrics.of_process"),
+                *("metrics.of_socketio", "metrics.of_engineio"),
                 *("metrics.prepared", "metrics.exposition", "metrics.pace", "metrics.points"),
                 *("metrics.otlp", "tracing", "tracing.*", "logs"),
             }

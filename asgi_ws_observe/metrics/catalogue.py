@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import of_connections, of_errors, of_fanout, of_network, of_process
+from . import (
+    of_connections,
+    of_engineio,
+    of_errors,
+    of_fanout,
+    of_network,
+    of_process,
+    of_socketio,
+)
 from .instruments import LABELS, Instrument, Label, Point
 
 __all__ = ["CATALOGUE", "LABELS", "Instrument", "Label", "Point"]
@@ -14,5 +22,7 @@ CATALOGUE: Final[tuple[Instrument, ...]] = (
     *of_network.INSTRUMENTS,
     *of_errors.INSTRUMENTS,
     *of_fanout.INSTRUMENTS,
+    *of_socketio.INSTRUMENTS,
+    *of_engineio.INSTRUMENTS,
     *of_process.INSTRUMENTS,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -11,9 +11,33 @@ from ..buckets import Buckets
 from ..close_codes import MAX_CODE_LABELS, REASONS
 from ..fanout_numbers import DROP_REASONS, LAG_ORIGINS, MAX_CHANNELS, OUTCOMES
 from ..labels import MAX_ROUTES
+from ..socketio_numbers import (
+    ACK_OUTCOMES,
+    BUS_METHODS,
+    BUS_ORIGINS,
+    BUS_OUTCOMES,
+    CONNECT_OUTCOMES,
+    DISCONNECT_REASONS,
+    ENGINE_TRANSPORTS,
+    EVENT_OUTCOMES,
+    MAX_CATEGORIES,
+    MAX_EMITS,
+    MAX_EVENTS,
+    MAX_NAMESPACES,
+    REJECTIONS,
+    TARGETS,
+    UPGRADE_OUTCOMES,
+)
 from ..sockets import COUNTED_STATES
 from ..states import EVENT_NAMES, State
-from ..store import ERROR_PARTS, HANDSHAKE_FAILURES, MAX_ERROR_TYPES, TRANSPORTS, Store
+from ..store import (
+    BOUNDED_LABELS,
+    ERROR_PARTS,
+    HANDSHAKE_FAILURES,
+    MAX_ERROR_TYPES,
+    TRANSPORTS,
+    Store,
+)
 
 __all__ = ["LABELS", "Instrument", "Label", "Point"]
 
@@ -22,6 +46,12 @@ _ENDINGS: Final = {"s": "_seconds", "By": "_bytes"}
 # `event_loop` is one word; and a histogram `x` beside a gauge `x.max` would be one metric twice for
 # backends that make `x.max` of a histogram themselves, so that is `x_max`.
 _DOTS: Final = re.compile("_(?!loop|max)")
+
+# Where combinations are bounded as such: those that count apart, and for each namespace and target
+# what stands for the rest.
+_COMBINATIONS: Final = {
+    "socketio_emits": MAX_EMITS + (MAX_NAMESPACES + 1) * len(TARGETS) * len(BUS_ORIGINS),
+}
 
 #: Label values and the value: a number, or a histogram.
 Point = tuple[tuple[str, ...], "float | Buckets"]
@@ -40,6 +70,10 @@ class Label:
     most: int
     values: str
     attribute: str = ""
+
+
+def _words(words: Sequence[str], attribute: str) -> Label:
+    return Label(len(words), ", ".join(f"`{each}`" for each in words), attribute)
 
 
 #: (Label, metric or "" for all) -> its bound.
@@ -68,16 +102,18 @@ LABELS: Final[dict[tuple[str, str], Label]] = {
     ("part", ""): Label(
         len(ERROR_PARTS), ", ".join(f"`{each}`" for each in ERROR_PARTS), "ws.observe.part"
     ),
-    ("label", ""): Label(3, "`route`, `type`, `channel`", "ws.observe.label"),
+    ("label", ""): Label(
+        len(BOUNDED_LABELS), ", ".join(f"`{each}`" for each in BOUNDED_LABELS), "ws.observe.label"
+    ),
     ("channel", ""): Label(
         MAX_CHANNELS + 1,
         f"the channel's name, or what its `label` makes of a topic; {MAX_CHANNELS}, then `other`",
         "ws.fanout.channel",
     ),
-    ("outcome", ""): Label(
+    ("outcome", "ws_fanout_published"): Label(
         len(OUTCOMES), ", ".join(f"`{each}`" for each in OUTCOMES), "ws.fanout.outcome"
     ),
-    ("origin", ""): Label(
+    ("origin", "ws_fanout_lag_seconds"): Label(
         len(LAG_ORIGINS),
         "`own` and `probe` (this process's own, free of clock skew), `other`",
         "ws.fanout.origin",
@@ -91,12 +127,40 @@ LABELS: Final[dict[tuple[str, str], Label]] = {
         "network.connection.state",
     ),
     ("state", ""): Label(len(State), ", ".join(f"`{each.value}`" for each in State)),
-    ("event", ""): Label(len(EVENT_NAMES), ", ".join(f"`{each}`" for each in EVENT_NAMES)),
+    ("event", "ws_unexpected_events"): Label(
+        len(EVENT_NAMES), ", ".join(f"`{each}`" for each in EVENT_NAMES)
+    ),
     ("version", ""): Label(1, "of this library", "ws.observe.version"),
-    ("transport", ""): Label(
+    ("transport", "ws_observe"): Label(
         len(TRANSPORTS) + 1,
         ", ".join(f"`{each}`" for each in (*TRANSPORTS, "none")),
     ),
+    ("namespace", ""): Label(
+        MAX_NAMESPACES + 1,
+        f"namespaces that the application knows, {MAX_NAMESPACES}, then `_other`",
+        "messaging.socket.io.namespace",
+    ),
+    ("event", ""): Label(
+        MAX_EVENTS + 1,
+        f"received: those with a handler; emitted: the first {MAX_EVENTS}; the rest is `_other`",
+        "messaging.socket.io.event_name",
+    ),
+    ("category", ""): Label(
+        MAX_CATEGORIES + 4,
+        f"of rooms, {MAX_CATEGORIES}, then `_other`; `_all`, `_sid`, `_none`",
+        "messaging.destination.template",
+    ),
+    ("target", ""): _words(TARGETS, "socketio.target"),
+    ("transport", ""): _words(ENGINE_TRANSPORTS, "socketio.transport"),
+    ("outcome", "socketio_connects"): _words(CONNECT_OUTCOMES, "socketio.connect.outcome"),
+    ("reason", "socketio_disconnects"): _words(DISCONNECT_REASONS, "socketio.disconnect.reason"),
+    ("outcome", "socketio_events"): _words(EVENT_OUTCOMES, "socketio.event.outcome"),
+    ("outcome", "socketio_acks"): _words(ACK_OUTCOMES, "socketio.ack.outcome"),
+    ("origin", ""): _words(BUS_ORIGINS, "socketio.bus.origin"),
+    ("method", ""): _words(BUS_METHODS, "socketio.bus.method"),
+    ("outcome", "socketio_bus_published"): _words(BUS_OUTCOMES, "socketio.bus.outcome"),
+    ("outcome", "engineio_upgrades"): _words(UPGRADE_OUTCOMES, "socketio.upgrade.outcome"),
+    ("reason", "engineio_rejections"): _words(REJECTIONS, "socketio.rejection.reason"),
 }
 
 
@@ -155,7 +219,7 @@ class Instrument:
         most = 1
         for name in self.labels:
             most *= self.bound(name).most
-        return most
+        return min(most, _COMBINATIONS.get(self.name, most))
 
     def bound(self, label: str) -> Label:
         """Return what is known of one of the labels."""

@@ -79,6 +79,7 @@ class Readings:
         """
         # A clock that was set back must not make a point end before it starts.
         self._now, self._counted = max(time.time_ns(), self._since), {}
+        self._store.look()
         metrics, pace = [], Pace()
         for each in CATALOGUE:
             points = self._data(each)

@@ -40,6 +40,7 @@ class OwnFamilies:
     def families(self, form: Format, names: frozenset[str] | None) -> Iterator[Family]:
         """Yield them; those of which nothing is asked for are left out."""
         store = self._store
+        store.look()
         given = {"node": store.node, WORKER: None if store.worker is None else str(store.worker)}
         constant = ",".join(_pair(name, value) for name, value in given.items() if value)
         prepared = self._prepared

@@ -59,6 +59,7 @@ class StoreCollector:
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families with the numbers of now."""
+        self._store.look()
         constant = () if self._store.node is None else (self._store.node,)
         for instrument in CATALOGUE:
             family = self._family(instrument)

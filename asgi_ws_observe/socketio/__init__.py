@@ -1,1 +1,20 @@
-"""Socket.IO on python-socketio: what its servers and its clients do, in one trace."""
+"""Socket.IO, observed on the server and in its clients; needs the extra ``socketio``.
+
+from asgi_ws_observe.socketio import instrument_server
+
+sio = socketio.AsyncServer(async_mode="asgi")
+instrument_server(sio)
+"""
+
+from __future__ import annotations
+
+from ..exceptions import MissingExtraError
+
+try:
+    import socketio  # noqa: F401
+except ImportError as error:
+    raise MissingExtraError("socketio", "python-socketio 5.10 or later") from error
+
+from .server import Instrumentation, instrument_manager, instrument_server
+
+__all__ = ["Instrumentation", "instrument_manager", "instrument_server"]

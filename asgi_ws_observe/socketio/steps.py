@@ -5,9 +5,9 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from typing_extensions import Self
-
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from .observer import Observer
 
 __all__ = ["Step"]
@@ -31,11 +31,7 @@ class Step:
 
     def __enter__(self) -> Self:
         if self._observer.active:
-            try:
-                self._begin()
-                self._has_begun = True
-            except Exception as error:  # noqa: BLE001
-                self._observer.failed(error, self)
+            self._has_begun = self._observer.safely(self, self._begin)
         return self
 
     def __exit__(
@@ -45,10 +41,7 @@ class Step:
         traceback: TracebackType | None,
     ) -> None:
         if self._has_begun:
-            try:
-                self._end(error)
-            except Exception as failure:  # noqa: BLE001
-                self._observer.failed(failure, self)
+            self._observer.safely(self, self._end, error)
 
     def _begin(self) -> None:
         raise NotImplementedError

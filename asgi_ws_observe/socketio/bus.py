@@ -1,0 +1,309 @@
+"""The bus between servers: what managers publish, and what comes from other nodes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry import trace
+from opentelemetry.trace import SpanContext, SpanKind
+
+from ..fanout.core import Counters
+from ..fanout.sequences import Sequences
+from ..tracing.carriers import remote_context
+from ..tracing.contexts import attach, get_current
+from ..tracing.messages import fail
+from .carrier import carrier_of
+from .emits import Emitting, Sending, emitting
+from .spans import EMPTY, inside
+
+if TYPE_CHECKING:
+    from .observer import Observer
+
+__all__ = ["BUS_KEY", "Bus", "Delivering"]
+
+#: The one key that is added to what managers publish. Nodes without this library ignore it.
+BUS_KEY: Final = "asgi_ws_observe"
+#: How late a message may be before it counts as lost, seconds.
+GRACE: Final = 5.0
+# Managers whose `_publish` returns how many nodes there are, and `None` when it gave up.
+_REDIS: Final = ("redis", "aioredis")
+
+
+class Bus:
+    """What one manager publishes and hears.
+
+    Args:
+        observer: Whose manager.
+    """
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._manager = observer.manager
+        self._counters = Counters()
+        self._sequences = Sequences(GRACE)
+        # Whether what arrives is seen before the manager sorts it out.
+        self._hears = False
+        self._settling: Any = None
+        observer.numbers.has_bus = True
+
+    # What is published.
+
+    def marked(self, data: Any) -> Any:
+        """Return what is published with the time, the number and the trace of it."""
+        if not isinstance(data, dict):
+            return data
+        publisher, sequence = self._counters.next(str(self._manager.channel))
+        mark: dict[str, Any] = {
+            "publisher": publisher,
+            "sequence": sequence,
+            "time": time.time(),
+            "clock": perf_counter(),
+        }
+        sending = emitting.get()
+        if not isinstance(sending, Emitting) or sending.is_traced:
+            mark |= carrier_of()
+        return data | {BUS_KEY: mark}
+
+    def marked_safely(self, data: Any) -> Any:
+        """Return the same, or the data as it is where that fails."""
+        try:
+            return self.marked(data)
+        except Exception as error:  # noqa: BLE001
+            self._observer.failed(error, self)
+            return data
+
+    def published(self, data: Any, result: Any) -> None:
+        """Count what the manager has published."""
+        outcome = "dropped" if result is None and self._manager.name in _REDIS else "ok"
+        self._count(data, outcome)
+        sending = emitting.get()
+        if isinstance(sending, Emitting):
+            sending.bus_outcome = "dropped" if outcome == "dropped" else result
+
+    def refused(self, data: Any) -> None:
+        """Count what the manager could not publish."""
+        self._count(data, "failed")
+        sending = emitting.get()
+        if isinstance(sending, Emitting):
+            sending.bus_outcome = "failed"
+
+    def _count(self, data: Any, outcome: str) -> None:
+        published = self._observer.numbers.published
+        published[_method(data), outcome] += 1
+
+    # What arrives.
+
+    def heard(self, raw: Any) -> Any:
+        """Take in what has arrived, and return it: parsed, where the manager would parse it."""
+        self._hears = True
+        data = raw if isinstance(raw, dict) else self._parsed(raw)
+        if not isinstance(data, dict) or "method" not in data:
+            return raw
+        self._arrived(data)
+        return data
+
+    def _parsed(self, raw: Any) -> Any:
+        # The managers before 5.14 pickle: they would load the very same bytes in the next step.
+        module = sys.modules.get("socketio.async_pubsub_manager")
+        pickle = getattr(module, "pickle", None)
+        for loads in (
+            getattr(pickle, "loads", None),
+            getattr(getattr(self._manager, "json", None), "loads", json.loads),
+        ):
+            try:
+                return loads(raw)  # type: ignore[misc]
+            except Exception:  # noqa: BLE001, S112 - the manager says what is wrong with it
+                continue
+        return None
+
+    def _arrived(self, data: Mapping[str, Any]) -> None:
+        numbers, mark = self._observer.numbers, data.get(BUS_KEY)
+        if not isinstance(mark, dict):
+            # A node without this library.
+            numbers.arrived[_method(data), "other"] += 1
+            return
+        publisher, sequence = str(mark.get("publisher")), mark.get("sequence")
+        own = self._counters.is_own(publisher)
+        numbers.arrived[_method(data), "own" if own else "other"] += 1
+        lag = _lag(mark, own)
+        if lag is not None:
+            numbers.bus_lag["own" if own else "other"].observe(lag)
+        if type(sequence) is int and sequence > 0:
+            now = perf_counter()
+            self._sequences.arrived(publisher, str(self._manager.channel), sequence, now)
+            self._settle(now)
+
+    def _settle(self, now: float) -> None:
+        """Count what is lost, now and once more when the last gap has had its time."""
+        self._observer.numbers.lost += self._sequences.settle(now)
+        if self._settling is None:
+            try:
+                loop = asyncio.get_running_loop()
+            except RuntimeError:  # a thread: the next message counts it
+                return
+            self._settling = loop.call_later(GRACE + 0.1, self._settle_later)
+
+    def _settle_later(self) -> None:
+        self._settling = None
+        self._observer.numbers.lost += self._sequences.settle(perf_counter())
+
+    def close(self) -> None:
+        """Count no more."""
+        if self._settling is not None:
+            self._settling.cancel()
+            self._settling = None
+
+    def delivering(self, method: str, message: Any) -> Delivering | None:
+        """Return what observes a message's handling; `None` for the local half of an own emit."""
+        own = isinstance(message, dict) and message.get("host_id") == self._manager.host_id
+        if own or method == "callback":
+            return None
+        if not self._hears:
+            self._arrived(message)
+        return Delivering(self._observer, method, message)
+
+    def delivering_safely(self, method: str, message: Any) -> Delivering | None:
+        """Return the same, `None` where that fails or nothing is observed any more."""
+        try:
+            return self.delivering(method, message) if self._observer.active else None
+        except Exception as error:  # noqa: BLE001
+            self._observer.failed(error, self)
+            return None
+
+    def is_listening(self) -> bool:
+        """Return whether messages of other nodes can arrive, as far as can be seen."""
+        thread = getattr(self._manager, "thread", None)
+        if thread is None or _is_over(thread):
+            return False
+        pubsub = getattr(self._manager, "pubsub", None)
+        if pubsub is None:
+            return True
+        # Redis: a listener that waits to try again holds on to what it lost.
+        connection = getattr(pubsub, "connection", None)
+        connected = getattr(connection, "is_connected", connection is not None)
+        return bool(connected and getattr(pubsub, "subscribed", True))
+
+    # Around the manager's own listener.
+
+    def listening(self, original: Callable[[], AsyncIterator[Any]]) -> Callable[[], Any]:
+        """Return what replaces the ``_listen`` of a manager for asyncio."""
+
+        async def _listen() -> AsyncIterator[Any]:
+            async for raw in original():
+                yield self._safely(raw)
+
+        return _listen
+
+    def listening_in_thread(self, original: Callable[[], Iterator[Any]]) -> Callable[[], Any]:
+        """Return what replaces the ``_listen`` of a manager for threads."""
+
+        def _listen() -> Iterator[Any]:
+            for raw in original():
+                yield self._safely(raw)
+
+        return _listen
+
+    def _safely(self, raw: Any) -> Any:
+        if not self._observer.active:
+            return raw
+        try:
+            return self.heard(raw)
+        except Exception as error:  # noqa: BLE001
+            self._observer.failed(error, "a message of the bus")
+            return raw
+
+
+def _method(data: Any) -> str:
+    method = data.get("method") if isinstance(data, dict) else None
+    known = ("emit", "callback", "disconnect", "enter_room", "leave_room", "close_room")
+    return method if method in known else "other"
+
+
+def _lag(mark: Mapping[str, Any], own: bool) -> float | None:
+    began = mark.get("clock" if own else "time")
+    if not isinstance(began, (int, float)):
+        return None
+    # One clock that only goes forward, or two of different machines.
+    return max(0.0, (perf_counter() if own else time.time()) - began)
+
+
+def _is_over(thread: Any) -> bool:
+    """Return whether a manager's listener, a task or a thread, has ended."""
+    done = getattr(thread, "done", None)
+    return bool(done()) if done is not None else not thread.is_alive()
+
+
+class Delivering(Sending):
+    """What another node asked for, while this one does it.
+
+    Attributes:
+        message: What the manager is to work on.
+    """
+
+    __slots__ = ("_lag", "_method", "_remote", "message")
+
+    def __init__(self, observer: Observer, method: str, message: dict[str, Any]) -> None:
+        super().__init__(observer, "other")
+        self._method = method
+        self.message = message
+        self._remote: SpanContext | None = None
+        self._lag: float | None = None
+
+    def _begin(self) -> None:
+        observer, message = self._observer, self.message
+        mark = message.get(BUS_KEY)
+        if isinstance(mark, dict):
+            self._remote = remote_context(mark)
+            self._lag = _lag(mark, False)
+        namespace, room = message.get("namespace") or "/", message.get("room")
+        event = message.get("event") if self._method == "emit" else self._method
+        self._address(event, namespace, room, message.get("skip_sid"))
+        if self._remote is None or not observer.spans.of_events() or not self._concerns():
+            return
+        self._span = observer.spans.start(
+            f"deliver {self._label if self._method == 'emit' else self._method}",
+            SpanKind.CONSUMER,
+            inside(self._remote),
+            self._described(),
+        )
+        self._previous = get_current()
+        attach(trace.set_span_in_context(self._span, EMPTY))
+
+    def _concerns(self) -> bool:
+        """Return whether anybody here is meant: the other nodes have no part in the trace."""
+        rooms = self._observer.manager.rooms.get(self.message.get("namespace") or "/", {})
+        room = self.message.get("room") or self.message.get("sid")
+        if isinstance(room, (list, tuple)):
+            return any(each in rooms for each in room)
+        return room in rooms
+
+    def _described(self) -> dict[str, Any]:
+        attributes = self._attributes() | {
+            "messaging.operation.type": "process",
+            "socketio.bus": str(self._observer.manager.name),
+            "socketio.bus.method": self._method,
+        }
+        if self._method != "emit":
+            del attributes["messaging.socket.io.event_name"], attributes["socketio.target"]
+        return attributes if self._lag is None else attributes | {"socketio.bus.lag": self._lag}
+
+    def _end(self, error: BaseException | None) -> None:
+        if self._method == "emit":
+            self._count()
+        else:
+            emitting.reset(self._token)
+        span = self._span
+        if span is None:
+            return
+        attach(self._previous or EMPTY)
+        if self._method == "emit":
+            span.set_attribute("socketio.recipients", self.recipients or 0)
+        if isinstance(error, Exception):
+            fail(span, error)
+        span.end()

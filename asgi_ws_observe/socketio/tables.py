@@ -1,0 +1,114 @@
+"""What a server's live tables say when somebody asks: numbers that cannot drift."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from ..socketio_numbers import SocketIOLook
+
+if TYPE_CHECKING:
+    from .observer import Observer
+
+__all__ = ["looker"]
+
+# Somebody who reads from another thread may find a table just being changed.
+_TRIES = 5
+
+
+def looker(
+    observer: Observer, is_listening: Callable[[], bool | None]
+) -> Callable[[SocketIOLook], None]:
+    """Return what adds a server's tables to a look.
+
+    Args:
+        observer: Whose server.
+        is_listening: Says whether its manager listens to the bus, `None` where it has none.
+    """
+
+    def look(found: SocketIOLook) -> None:
+        for _ in range(_TRIES):
+            mine = SocketIOLook()
+            try:
+                _look(observer, mine)
+            except RuntimeError:
+                continue
+            except Exception as error:  # noqa: BLE001
+                observer.failed(error, "the tables of a server")
+                return
+            with suppress(Exception):
+                up = is_listening()
+                if up is not None:
+                    mine.listeners.append(up)
+            _add(found, mine)
+            return
+
+    return look
+
+
+def _look(observer: Observer, look: SocketIOLook) -> None:
+    manager, server = observer.manager, observer.server
+    sockets: Mapping[str, Any] = server.eio.sockets
+    for namespace, rooms in list(manager.rooms.items()):
+        label = observer.names.namespace(namespace)
+        _look_at_clients(look, label, dict(rooms.get(None, {})), sockets)
+        _look_at_rooms(observer, look, label, rooms)
+    depths = [socket.queue.qsize() for socket in list(sockets.values())]
+    look.queue, look.queue_max = sum(depths), max(depths, default=0)
+    # The first entry of each client counts its acknowledgements.
+    look.acks_pending = sum(max(0, len(each) - 1) for each in list(manager.callbacks.values()))
+    _forget(observer)
+
+
+def _look_at_clients(
+    look: SocketIOLook, label: str, clients: Mapping[str, str], sockets: Mapping[str, Any]
+) -> None:
+    polling = websocket = orphans = 0
+    for eio_sid in clients.values():
+        socket = sockets.get(eio_sid)
+        if socket is None or socket.closed:
+            orphans += 1
+        elif socket.upgraded:
+            websocket += 1
+        else:
+            polling += 1
+    for transport, number in (("polling", polling), ("websocket", websocket)):
+        key = (label, transport)
+        look.connections[key] = look.connections.get(key, 0) + number
+    look.orphans[label] = look.orphans.get(label, 0) + orphans
+
+
+def _look_at_rooms(
+    observer: Observer, look: SocketIOLook, label: str, rooms: Mapping[Any, Any]
+) -> None:
+    clients = rooms.get(None, {})
+    for room, members in list(rooms.items()):
+        if room is None or room in clients:
+            continue
+        key, size = (label, observer.names.category(room)), len(members)
+        look.rooms[key] = look.rooms.get(key, 0) + 1
+        look.members[key] = look.members.get(key, 0) + size
+        look.largest[key] = max(look.largest.get(key, 0), size)
+
+
+def _forget(observer: Observer) -> None:
+    """Forget clients that are in no table any more: their end was told to nobody."""
+    kept = observer.connections
+    here = [rooms.get(None, {}) for rooms in list(observer.manager.rooms.values())]
+    if len(kept) > sum(map(len, here)):
+        for sid in [sid for sid in list(kept) if not any(sid in each for each in here)]:
+            kept.pop(sid, None)
+
+
+def _add(found: SocketIOLook, mine: SocketIOLook) -> None:
+    for name in ("connections", "orphans", "rooms", "members"):
+        total, more = getattr(found, name), getattr(mine, name)
+        for key, number in more.items():
+            total[key] = total.get(key, 0) + number
+    for key, size in mine.largest.items():
+        found.largest[key] = max(found.largest.get(key, 0), size)
+    found.acks_pending += mine.acks_pending
+    found.queue += mine.queue
+    found.queue_max = max(found.queue_max, mine.queue_max)
+    found.listeners += mine.listeners
