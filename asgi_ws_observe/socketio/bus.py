@@ -10,13 +10,11 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry import trace
 from opentelemetry.trace import SpanContext, SpanKind
 
 from ..fanout.core import Counters
 from ..fanout.sequences import Sequences
 from ..tracing.carriers import remote_context
-from ..tracing.contexts import attach, get_current
 from ..tracing.messages import fail
 from .carrier import carrier_of
 from .emits import Emitting, Sending, emitting
@@ -264,16 +262,15 @@ class Delivering(Sending):
         namespace, room = message.get("namespace") or "/", message.get("room")
         event = message.get("event") if self._method == "emit" else self._method
         self._address(event, namespace, room, message.get("skip_sid"))
-        if self._remote is None or not observer.spans.of_events() or not self._concerns():
-            return
-        self._span = observer.spans.start(
-            f"deliver {self._label if self._method == 'emit' else self._method}",
-            SpanKind.CONSUMER,
-            inside(self._remote),
-            self._described(),
-        )
-        self._previous = get_current()
-        attach(trace.set_span_in_context(self._span, EMPTY))
+        if self._remote is not None and observer.spans.of_events() and self._concerns():
+            self._span = observer.spans.start(
+                f"deliver {self._label if self._method == 'emit' else self._method}",
+                SpanKind.CONSUMER,
+                inside(self._remote),
+                self._described(),
+            )
+            self._around = EMPTY
+        self._stand()
 
     def _concerns(self) -> bool:
         """Return whether anybody here is meant: the other nodes have no part in the trace."""
@@ -294,14 +291,12 @@ class Delivering(Sending):
         return attributes if self._lag is None else attributes | {"socketio.bus.lag": self._lag}
 
     def _end(self, error: BaseException | None) -> None:
+        emitting.reset(self._token)
         if self._method == "emit":
             self._count()
-        else:
-            emitting.reset(self._token)
         span = self._span
         if span is None:
             return
-        attach(self._previous or EMPTY)
         if self._method == "emit":
             span.set_attribute("socketio.recipients", self.recipients or 0)
         if isinstance(error, Exception):

@@ -7,13 +7,10 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace
-from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode
 from socketio import exceptions
 
 from ..labels import safe_text
-from ..tracing.carriers import remote_context
-from ..tracing.contexts import attach, get_current
 from ..tracing.messages import fail
 from .carrier import split_auth
 from .emits import settle_lost
@@ -40,7 +37,7 @@ class Connecting(Step):
     """
 
     __slots__ = (
-        *("_eio_sid", "_error", "_label", "_namespace", "_outcome", "_previous", "_refusal"),
+        *("_eio_sid", "_error", "_label", "_namespace", "_outcome", "_refusal"),
         *("_sid", "_span", "_started", "_token", "_transport", "_trust", "auth"),
     )
 
@@ -53,7 +50,6 @@ class Connecting(Step):
         self._error: BaseException | None = None
         self._sid: str | None = None
         self._span: Span | None = None
-        self._previous: Context | None = None
         self.auth = auth
 
     def _begin(self) -> None:
@@ -67,11 +63,13 @@ class Connecting(Step):
         if observer.spans.of_connections():
             self._start(environ, None if self._trust == "never" else carried)
         self._token: Token[Connecting | None] = connecting.set(self)
+        if self._span is not None:
+            self._enter(trace.set_span_in_context(self._span, EMPTY))
 
     def _start(self, environ: Any, carried: SpanContext | None) -> None:
         observer = self._observer
         parent, links = EMPTY, []
-        header = _in_headers(environ, observer.settings.settings.trust)
+        header = observer.header_of(environ)
         if carried is not None and self._trust is True:
             parent = inside(carried)
         elif header is not None and header[1] == "parent":
@@ -96,8 +94,6 @@ class Connecting(Step):
             },
             tuple(links),
         )
-        self._previous = get_current()
-        attach(trace.set_span_in_context(self._span, EMPTY))
 
     def asked(self, sid: str) -> None:
         """Take in that the connect handler is called, perhaps for the second time."""
@@ -143,7 +139,6 @@ class Connecting(Step):
         span = self._span
         if span is None:
             return
-        attach(self._previous or EMPTY)
         span.set_attribute("socketio.connect.outcome", self._outcome)
         if self._sid is not None:
             span.set_attribute("messaging.client.id", self._sid)
@@ -173,27 +168,10 @@ class Connecting(Step):
         lines.closed(**fields, outcome=self._outcome, connect_duration=took)
 
 
-def _in_headers(environ: Any, trust: Any) -> tuple[SpanContext, str] | None:
-    """Return what the handshake's headers carry, and what it is: ``parent`` or ``link``."""
-    parent = environ.get("HTTP_TRACEPARENT")
-    if parent is None:
-        return None
-    word = trust
-    if callable(trust):
-        scope = environ.get("asgi.scope")
-        word = "never" if scope is None else trust(scope) or "auto"
-    carrier = {"traceparent": parent, "tracestate": environ.get("HTTP_TRACESTATE")}
-    found = None if word == "never" else remote_context(carrier)
-    return None if found is None else (found, "parent" if word == "auto" else word)
-
-
 class Disconnecting(Step):
     """A client that leaves a namespace, while the disconnect handler runs."""
 
-    __slots__ = (
-        *("_client", "_identity", "_label", "_previous", "_reason", "_sid", "_span"),
-        *("_told", "_transport"),
-    )
+    __slots__ = ("_client", "_identity", "_label", "_reason", "_sid", "_span", "_told")
 
     def __init__(self, observer: Observer, namespace: str, args: tuple[Any, ...]) -> None:
         super().__init__(observer)
@@ -201,7 +179,6 @@ class Disconnecting(Step):
         self._told = args[1] if len(args) > 1 else None
         self._label = namespace
         self._span: Span | None = None
-        self._previous: Context | None = None
 
     def _begin(self) -> None:
         observer = self._observer
@@ -216,8 +193,7 @@ class Disconnecting(Step):
                 inside(self._identity),
                 self._attributes(),
             )
-            self._previous = get_current()
-            attach(trace.set_span_in_context(self._span, EMPTY))
+            self._enter(trace.set_span_in_context(self._span, EMPTY))
 
     def _attributes(self) -> dict[str, Any]:
         reason, code = self._reason
@@ -243,7 +219,6 @@ class Disconnecting(Step):
         if isinstance(error, Exception):
             observer.lines.errored(error, **fields, operation="disconnect")
         if self._span is not None:
-            attach(self._previous or EMPTY)
             if isinstance(error, Exception):
                 fail(self._span, error)
             self._span.end()

@@ -12,7 +12,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanContext, SpanKind
 
 from ..socketio_numbers import EventNumbers
-from ..tracing.contexts import attach, get_current
+from ..tracing.contexts import get_current
 from ..tracing.messages import fail
 from .carrier import carrier_of, with_carrier
 from .spans import EMPTY, inside
@@ -62,7 +62,7 @@ class Sending(Step):
     """An event on its way to clients of this node, emitted here or on another node."""
 
     __slots__ = (
-        *("_category", "_label", "_namespace", "_numbers", "_origin", "_previous"),
+        *("_around", "_category", "_label", "_numbers", "_origin"),
         *("_skipped", "_span", "_started", "_target", "_token", "recipients", "size"),
     )
 
@@ -70,7 +70,8 @@ class Sending(Step):
         super().__init__(observer)
         self._origin = origin
         self._span: Span | None = None
-        self._previous: Context | None = None
+        # The context that the span is part of.
+        self._around = EMPTY
         self._skipped: Any = ()
         #: Clients of this node that it goes to, `None` before the manager has looked.
         self.recipients: int | None = None
@@ -85,7 +86,12 @@ class Sending(Step):
         rooms = observer.manager.rooms.get(namespace, {})
         self._target, self._category = observer.names.target(rooms, room)
         self._skipped = skipped if isinstance(skipped, (list, tuple)) else (skipped,)
+
+    def _stand(self) -> None:
+        """Be what is emitted; and be current, where there is a span. Nothing can fail here."""
         self._token: Token[Sending | None] = emitting.set(self)
+        if self._span is not None:
+            self._enter(trace.set_span_in_context(self._span, self._around))
 
     def found(self, participants: list[tuple[Any, Any]]) -> None:
         """Take in whom the manager found. Others may look as well: the first counts."""
@@ -97,7 +103,6 @@ class Sending(Step):
             self.recipients = number
 
     def _count(self) -> None:
-        emitting.reset(self._token)
         numbers = self._observer.numbers.emit(
             self._numbers, self._label, self._target, self._category, self._origin
         )
@@ -149,13 +154,16 @@ class Emitting(Sending):
             self._ack = Ack(observer, self._numbers.label, self._label, callback)
             given.put("callback", self._ack)
         if not self._ignored and observer.spans.of_events():
-            self._enter()
+            self._start()
         # What goes over the bus is given its carrier where it is delivered.
         plain = not hasattr(observer.manager, "_publish") or given.kwargs.get("ignore_queue")
         if self._event in observer.injected and plain:
-            given.put("data", with_carrier(given.get("data"), carrier_of()))
+            span = self._span
+            context = None if span is None else trace.set_span_in_context(span, EMPTY)
+            given.put("data", with_carrier(given.get("data"), carrier_of(context)))
+        self._stand()
 
-    def _enter(self) -> None:
+    def _start(self) -> None:
         """Make the span, if what is current has one or one is due."""
         spans, current = self._observer.spans, get_current()
         around = trace.get_current_span(current)
@@ -169,14 +177,13 @@ class Emitting(Sending):
             f"send {self._label}", SpanKind.PRODUCER, current, self._attributes()
         )
         self.is_traced = True
-        self._previous = current
-        attach(trace.set_span_in_context(self._span, current))
+        self._around = current
         if self._ack is not None:
             self._ack.identity = self._span.get_span_context()
 
     def _end(self, error: BaseException | None) -> None:
+        emitting.reset(self._token)
         if self._ignored:
-            emitting.reset(self._token)
             return
         self._count()
         failed = error if isinstance(error, Exception) else None
@@ -198,7 +205,6 @@ class Emitting(Sending):
                     error=failed,
                 )
             return
-        attach(self._previous or EMPTY)
         span.set_attributes(facts)
         if failed is not None:
             fail(span, failed)
@@ -297,7 +303,7 @@ class Calling(Step):
         ack: The acknowledgement that it waits for.
     """
 
-    __slots__ = ("_event", "_namespace", "_previous", "_span", "_token", "ack")
+    __slots__ = ("_event", "_namespace", "_span", "_token", "ack")
 
     def __init__(
         self, observer: Observer, event: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -307,15 +313,18 @@ class Calling(Step):
         # After the data, `to` and `sid`.
         self._namespace = (args[3] if len(args) > 3 else kwargs.get("namespace")) or "/"
         self._span: Span | None = None
-        self._previous: Context | None = None
         self.ack: Ack | None = None
 
     def _begin(self) -> None:
-        observer = self._observer
+        observer, current = self._observer, get_current()
+        if str(self._event) not in observer.ignored and observer.spans.of_events():
+            self._start(current)
         self._token: Token[Calling | None] = _calling.set(self)
-        if str(self._event) in observer.ignored or not observer.spans.of_events():
-            return
-        current = get_current()
+        if self._span is not None:
+            self._enter(trace.set_span_in_context(self._span, current))
+
+    def _start(self, current: Context) -> None:
+        observer = self._observer
         around = trace.get_current_span(current)
         valid = around.get_span_context().is_valid
         if not around.is_recording() and (valid or not observer.spans.is_due(perf_counter())):
@@ -334,8 +343,6 @@ class Calling(Step):
                 "messaging.socket.io.event_name": label,
             },
         )
-        self._previous = current
-        attach(trace.set_span_in_context(self._span, current))
 
     def _end(self, error: BaseException | None) -> None:
         _calling.reset(self._token)
@@ -343,7 +350,6 @@ class Calling(Step):
             # Whatever ended the wait: nobody waits any more.
             self.ack.settle("timeout")
         if self._span is not None:
-            attach(self._previous or EMPTY)
             if isinstance(error, Exception):
                 fail(self._span, error)
             self._span.end()

@@ -10,7 +10,6 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind
 
-from ..tracing.contexts import attach, get_current
 from ..tracing.messages import fail
 from .carrier import split_event
 from .spans import EMPTY, inside
@@ -65,7 +64,7 @@ class Handling(Step):
 
     __slots__ = (
         *("_client", "_event", "_handled", "_ignored", "_label", "_namespace", "_numbers"),
-        *("_previous", "_result", "_sid", "_span", "_started"),
+        *("_result", "_sid", "_span", "_started"),
     )
 
     def __init__(
@@ -76,7 +75,6 @@ class Handling(Step):
         self._namespace = namespace
         self._sid = args[0] if args else None
         self._span: Span | None = None
-        self._previous: Context | None = None
         self._result: Any = None
 
     def _begin(self) -> None:
@@ -95,21 +93,17 @@ class Handling(Step):
         if self._ignored:
             return
         self._numbers.schedule_delay.observe(now - event.at)
-        if observer.spans.of_events():
-            self._enter(observer.spans.is_due(now))
-
-    def _enter(self, due: bool) -> None:
-        """Make what the handler does part of the event's span, or else of its connection."""
-        if due:
+        if not observer.spans.of_events():
+            return
+        # What the handler does is part of the event's span, or else of its connection.
+        if observer.spans.is_due(now):
             parent, links = self._origin()
-            self._span = self._observer.spans.start(
+            self._span = observer.spans.start(
                 f"process {self._label}", SpanKind.CONSUMER, parent, self._attributes(), links
             )
-            context = trace.set_span_in_context(self._span, EMPTY)
+            self._enter(trace.set_span_in_context(self._span, EMPTY))
         else:
-            context = inside(None if self._client is None else self._client.identity)
-        self._previous = get_current()
-        attach(context)
+            self._enter(inside(None if self._client is None else self._client.identity))
 
     def _origin(self) -> tuple[Context, tuple[Link, ...]]:
         client, sender = self._client, self._event.sender
@@ -141,8 +135,6 @@ class Handling(Step):
         return result
 
     def _end(self, error: BaseException | None) -> None:
-        if self._previous is not None:
-            attach(self._previous)
         observer, now = self._observer, perf_counter()
         outcome = self._outcome(error)
         if not self._ignored:

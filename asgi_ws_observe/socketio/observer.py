@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from ..metrics.prometheus import numbers_of
 from ..socketio_numbers import NamespaceNumbers, SocketIONumbers
+from ..tracing.carriers import TrustReader, remote_context
 from .lines import Lines
 from .names import Categories, Names
 from .options import ServerSettings
@@ -84,6 +85,7 @@ class Observer:
         self.categories = Categories(settings.room_category, self.numbers, found.errors)
         self.names = Names(server, self.numbers, self.categories)
         self.spans = SocketIOSpans(settings, found.store, tracer_provider)
+        self._headers = TrustReader(settings.settings)
         self.lines = Lines(settings.settings)
         self.ignored = frozenset(settings.ignore_events)
         self.injected = frozenset(settings.inject_events)
@@ -122,6 +124,16 @@ class Observer:
             self._errors.report("trust", error, given, "this client is not believed")
             return "never"
         return found if found == "never" else bool(found)
+
+    def header_of(self, environ: Any) -> tuple[SpanContext, str] | None:
+        """Return what a client's headers carry, and what it is: ``parent`` or ``link``."""
+        parent = environ.get("HTTP_TRACEPARENT")
+        if parent is None:
+            return None
+        word = self._headers.of(environ.get("asgi.scope") or {}, self._errors).header
+        carrier = {"traceparent": parent, "tracestate": environ.get("HTTP_TRACESTATE")}
+        found = None if word == "never" else remote_context(carrier)
+        return None if found is None else (found, word)
 
     def transport(self, eio_sid: str) -> str:
         """Return the transport of a client by its Engine.IO session."""

@@ -5,6 +5,10 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from opentelemetry.context import Context
+
+from ..tracing.contexts import attach, get_current
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -17,17 +21,19 @@ class Step:
     """One thing that is observed: a context manager around the library's own code.
 
     Plain and coroutine functions are observed by the same steps. Failures of a step are reported
-    and go no further; exceptions of the code inside come through as they are.
+    and go no further; exceptions of the code inside come through as they are. What was current
+    before is current again before the step ends, whatever that does.
 
     Args:
         observer: Whose.
     """
 
-    __slots__ = ("_has_begun", "_observer")
+    __slots__ = ("_before", "_has_begun", "_observer")
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
         self._has_begun = False
+        self._before: Context | None = None
 
     def __enter__(self) -> Self:
         if self._observer.active:
@@ -40,8 +46,15 @@ class Step:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self._before is not None:
+            attach(self._before)
         if self._has_begun:
             self._observer.safely(self, self._end, error)
+
+    def _enter(self, context: Context) -> None:
+        """Make a context current for the code inside; the last thing that `_begin` does."""
+        self._before = get_current()
+        attach(context)
 
     def _begin(self) -> None:
         raise NotImplementedError
