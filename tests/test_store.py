@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from asgi_ws_observe import store as module
 from asgi_ws_observe.close_codes import REASONS, CloseCodes
 from asgi_ws_observe.store import (
+    BOUNDED_LABELS,
     HANDSHAKE_FAILURES,
     MAX_ERROR_TYPES,
     SEND_BOUNDS,
@@ -185,4 +186,5 @@ def test_dropped_labels_are_counted_by_label() -> None:
 
     store.count_drop("route")
 
-    assert {"route": 1, "type": 0, "channel": 0} == store.dropped_labels
+    expected = dict.fromkeys(BOUNDED_LABELS, 0) | {"route": 1}
+    assert expected == store.dropped_labels

@@ -20,6 +20,7 @@ from asgi_ws_observe.metrics.prometheus import StoreCollector
 from asgi_ws_observe.observation import Observation
 from asgi_ws_observe.sockets import COUNTED_STATES
 from asgi_ws_observe.store import ERROR_PARTS, TRANSPORTS, Look, RouteNumbers, Store
+from tests.metrics.socketio_numbers import fill, flood
 from tests.support import ACCEPT, CONNECT, disconnect, scope, text
 
 by_name = pytest.mark.parametrize("instrument", CATALOGUE, ids=lambda each: each.name)
@@ -92,6 +93,7 @@ def hostile() -> Store:
         )
     )
     load.store.worker = 0
+    flood(load.store)
     for code in range(5001):
         path = f"/{code % 500}"
         leaving = load.accepted(path)
@@ -193,7 +195,8 @@ def test_gauges_are_additive_where_a_sum_over_processes_makes_sense() -> None:
     expected = {
         *("ws_connections_active", "ws_connections_limit", "ws_slow_connections"),
         *("ws_send_buffer_current_bytes", "ws_queue_depth", "ws_tcp_connections"),
-        "ws_fanout_outbox_messages",
+        *("ws_fanout_outbox_messages", "socketio_connections_active", "socketio_acks_pending"),
+        *("socketio_room_members", "socketio_orphan_sids", "engineio_queue_depth"),
     }
     assert expected == {each.name for each in CATALOGUE if each.additive}
 
@@ -201,7 +204,9 @@ def test_gauges_are_additive_where_a_sum_over_processes_makes_sense() -> None:
 @by_name
 def test_exposed_name_has_the_suffix_of_its_kind(instrument: Instrument) -> None:
     """Counters are exposed with ``_total``, information with ``_info``, the rest plainly."""
-    page = exposition(Store())
+    store = Store()
+    fill(store)
+    page = exposition(store)
     suffix = {"counter": "_total", "info": "_info"}.get(instrument.kind, "")
     assert instrument.exposed_name.endswith(suffix)
     assert suffix or instrument.name == instrument.exposed_name
@@ -266,11 +271,12 @@ def test_hostile_load_stays_within_the_bounds(instrument: Instrument, hostile: S
 @by_name
 def test_hostile_load_yields_only_listed_values(instrument: Instrument, hostile: Store) -> None:
     """A closed set has no other values than the reference lists."""
-    open_sets = {"route", "code", "type", "version", "channel"}
+    open_sets = {"route", "code", "type", "version", "channel", "namespace", "category"}
     for values, _ in instrument.read(hostile):
         for label, value in zip(instrument.labels, values, strict=True):
             listed = re.findall(r"`([^`]+)`", bound(instrument, label).values)
-            assert label in open_sets or value in listed
+            named = label == "event" and instrument.name.startswith("socketio_")
+            assert label in open_sets or named or value in listed
 
 
 @pytest.mark.parametrize(
@@ -280,6 +286,10 @@ def test_hostile_load_yields_only_listed_values(instrument: Instrument, hostile:
         ("ws_closes", "code", 32),
         ("ws_errors", "type", 21),
         ("ws_fanout_lost", "channel", 51),
+        ("socketio_bytes", "namespace", 51),
+        ("socketio_events", "event", 101),
+        ("socketio_acks", "event", 101),
+        ("socketio_room_joins", "category", 21),
     ],
 )
 def test_hostile_load_reaches_the_bounds(
@@ -290,7 +300,15 @@ def test_hostile_load_reaches_the_bounds(
     place = instrument.labels.index(label)
     values = {labels[place] for labels, _ in instrument.read(hostile)}
     assert expected == len(values)
-    assert "other" in values
+    assert values & {"other", "_other"}
+
+
+def test_hostile_emits_are_counted_in_a_bounded_number_of_combinations(hostile: Store) -> None:
+    """More combinations than count apart are one for each namespace and target."""
+    (emits,) = (each for each in CATALOGUE if each.name == "socketio_emits")
+    points = list(emits.read(hostile))
+    assert 500 < len(points) <= emits.max_series
+    assert 1000 * 4 * 2 == sum(value for _, value in points if not isinstance(value, Buckets))
 
 
 def test_hostile_load_counts_what_it_drops(hostile: Store) -> None:
@@ -357,6 +375,7 @@ STORE_CHANGES: dict[str, Callable[[Store], object]] = {
     "tcp_connections": lambda store: setattr(store, "tcp_connections", {"close_wait": 7}),
     "unexpected": lambda store: store.unexpected.update({("open", "accept"): 7}),
     "scrape_seconds": lambda store: setattr(store, "scrape_seconds", 0.5),
+    "socketio": fill,
 }
 #: Not exposed: what serves to enforce a limit, and what the shell keeps here.
 UNEXPOSED = {"answers", "live", "push", "runtime", "span_bucket", "started"}

@@ -33,6 +33,7 @@ from asgi_ws_observe.metrics.points import Readings
 from asgi_ws_observe.metrics.prometheus import StoreCollector
 from asgi_ws_observe.sockets import COUNTED_STATES
 from asgi_ws_observe.store import Look, Store
+from tests.metrics.socketio_numbers import fill
 
 CUMULATIVE: Final = AggregationTemporality.CUMULATIVE
 DELTA: Final = AggregationTemporality.DELTA
@@ -78,6 +79,7 @@ def full_store() -> Store:
     channel.recipients.observe(7)
     for buckets in (channel.publish, channel.delivery, *channel.lag.values()):
         buckets.observe(0.004)
+    fill(store)
     return store
 
 

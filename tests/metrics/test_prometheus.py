@@ -39,6 +39,7 @@ from asgi_ws_observe.metrics.catalogue import CATALOGUE, Instrument
 from asgi_ws_observe.metrics.prometheus import StoreCollector, numbers_of
 from asgi_ws_observe.observation import Observation
 from asgi_ws_observe.store import Store
+from tests.metrics.socketio_numbers import fill
 from tests.support import ACCEPT, CONNECT, Server, Spans, disconnect, sample, scope, text, total
 
 PROMTOOL = "apt-get install prometheus"
@@ -110,7 +111,9 @@ def test_describe_names_the_whole_catalogue() -> None:
 
 def test_collect_yields_what_describe_names() -> None:
     """The families of a scrape are those that were described."""
-    collector = StoreCollector(Store())
+    store = Store()
+    fill(store)
+    collector = StoreCollector(store)
     assert [family.name for family in collector.describe()] == [
         family.name for family in collector.collect()
     ]
