@@ -52,6 +52,19 @@ _BROKER_ERROR: Final = {
     "error_type": "the class of what the client of the broker raised",
     "error_text": "what it said",
 }
+_OF_CLIENT: Final = {
+    "event": "`socketio_open`, `socketio_close` or `socketio_error`",
+    "trace_id": "32 hexadecimal digits, where there is a trace: the connection's, or the event's",
+    "span_id": "16 hexadecimal digits, likewise",
+    "node": "`Settings.node`, where it is set",
+    "sid": "the client's, of this namespace",
+    "namespace": "the namespace, bounded as the label is",
+}
+_OF_TRANSPORT: Final = {
+    "connection_id": "of the WebSocket's own lines, where that is observed as well",
+    "transport": "`polling`, `websocket`",
+    "connect_duration": "until the client was answered, seconds",
+}
 #: Event -> its fields and what they mean. Empty ones are left out of a line.
 LOG_FIELDS: Final[dict[str, dict[str, str]]] = {
     "ws_open": _COMMON
@@ -101,6 +114,22 @@ LOG_FIELDS: Final[dict[str, dict[str, str]]] = {
     "ws_fanout_down": _OF_CHANNEL | _BROKER_ERROR,
     "ws_fanout_refused": _OF_CHANNEL | _BROKER_ERROR,
     "ws_fanout_up": _OF_CHANNEL | {"away": "for how long it had not been listening, seconds"},
+    "socketio_open": _OF_CLIENT | _OF_TRANSPORT,
+    "socketio_close": _OF_CLIENT
+    | _OF_TRANSPORT
+    | {
+        "outcome": "`accepted`, or how connecting failed",
+        "reason": "why the client left, of a closed set",
+        "code": "the WebSocket's close code",
+        "duration": "accepted until left, seconds",
+        "events_in": "events received",
+    },
+    "socketio_error": _OF_CLIENT
+    | {
+        "operation": "`connect`, `event`, `disconnect`, `save_session`",
+        "event_name": "the event, bounded as the label is",
+        "error_type": "the exception's class",
+    },
 }
 
 _STANDARD: Final = frozenset(

@@ -343,7 +343,8 @@ def logs_page() -> str:
 
 Logger `asgi_ws_observe.connection`: `ws_open`, `ws_alive` and `ws_close` at INFO, `ws_error` at
 ERROR with the traceback; logger `asgi_ws_observe.fanout`: `ws_fanout_down` and `ws_fanout_refused`
-at ERROR, `ws_fanout_up` at WARNING. The fields are attributes of the record (`extra`), so any
+at ERROR, `ws_fanout_up` at WARNING; logger `asgi_ws_observe.socketio`: `socketio_open` and
+`socketio_close` at INFO, `socketio_error` at ERROR with the traceback. The fields are attributes of the record (`extra`), so any
 formatter can use them; `asgi_ws_observe.JSONFormatter` writes one JSON object a line, with `time`,
 `level` and `logger` in front. A field without a value is left out. What
 `current_connection().set(name, value)` keeps is a field too (`app.<name>` where the name is one of

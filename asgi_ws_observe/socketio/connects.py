@@ -14,7 +14,7 @@ from ..labels import safe_text
 from ..tracing.messages import fail
 from .carrier import split_auth
 from .emits import settle_lost
-from .engine import reason_of
+from .engine import connection_id_of, eio_sid_of, reason_of
 from .observer import ClientConnection
 from .spans import EMPTY, current_identity, inside
 from .steps import Step
@@ -152,11 +152,12 @@ class Connecting(Step):
         span.end()
 
     def _tell(self, identity: SpanContext | None) -> None:
-        lines = self._observer.lines
+        observer, lines = self._observer, self._observer.lines
         fields: dict[str, Any] = {
             "sid": self._sid,
             "namespace": self._label,
             "transport": self._transport,
+            "connection_id": connection_id_of(observer, self._eio_sid),
             "identity": identity,
         }
         took = round(perf_counter() - self._started, 6)
@@ -171,7 +172,9 @@ class Connecting(Step):
 class Disconnecting(Step):
     """A client that leaves a namespace, while the disconnect handler runs."""
 
-    __slots__ = ("_client", "_identity", "_label", "_reason", "_sid", "_span", "_told")
+    __slots__ = (
+        *("_client", "_eio_sid", "_identity", "_label", "_reason", "_sid", "_span", "_told"),
+    )
 
     def __init__(self, observer: Observer, namespace: str, args: tuple[Any, ...]) -> None:
         super().__init__(observer)
@@ -184,7 +187,8 @@ class Disconnecting(Step):
         observer = self._observer
         self._label = observer.names.namespace(self._label)
         self._client = observer.connections.pop(self._sid, None)  # type: ignore[arg-type]
-        self._reason = reason_of(observer, self._sid, self._told)
+        self._eio_sid = eio_sid_of(observer.server, self._sid)
+        self._reason = reason_of(observer, self._eio_sid, self._told)
         self._identity = None if self._client is None else self._client.identity
         if observer.spans.of_connections() and self._client is not None:
             self._span = observer.spans.start(
@@ -235,6 +239,8 @@ class Disconnecting(Step):
             )
         observer.lines.closed(
             **fields,
+            connection_id=connection_id_of(observer, self._eio_sid),
+            transport=observer.transport(self._eio_sid),
             outcome="accepted",
             reason=reason,
             code=code,

@@ -17,7 +17,14 @@ from ..middleware import SCOPE_KEY
 if TYPE_CHECKING:
     from .observer import Observer
 
-__all__ = ["adopt", "count_rejection", "reason_of", "release"]
+__all__ = [
+    "adopt",
+    "connection_id_of",
+    "count_rejection",
+    "eio_sid_of",
+    "reason_of",
+    "release",
+]
 
 #: The label ``route`` of Engine.IO's WebSockets where the router knows none.
 ENGINEIO_ROUTE: Final = "/socket.io/"
@@ -157,16 +164,16 @@ def count_rejection(observer: Observer, key: str) -> None:
     rejections[key if key in rejections else "other"] += 1
 
 
-def reason_of(observer: Observer, sid: str | None, told: Any) -> tuple[str, int | None]:
+def reason_of(observer: Observer, eio_sid: str | None, told: Any) -> tuple[str, int | None]:
     """Return why a client leaves, and its WebSocket's close code, `None` where there is none.
 
     Args:
         observer: Whose client it is.
-        sid: The client.
+        eio_sid: Its session.
         told: python-socketio's own reason; `None` before 5.12, which has none.
     """
     reason = _WORDS.get(told, "unknown")
-    socket = _socket_of(observer.server, sid)
+    socket = observer.server.eio.sockets.get(eio_sid)
     record = getattr(socket, "record", None)
     code = getattr(socket, "close_code", None)
     if record is not None and record.close_code is not None:
@@ -186,12 +193,19 @@ def reason_of(observer: Observer, sid: str | None, told: Any) -> tuple[str, int 
     return reason, code
 
 
-def _socket_of(server: Any, sid: str | None) -> Any:
+def eio_sid_of(server: Any, sid: str | None) -> str | None:
+    """Return a client's Engine.IO session; no two namespaces have a client of the same name."""
     for rooms in list(server.manager.rooms.values()):
-        eio_sid = rooms.get(None, {}).get(sid)
+        eio_sid: str | None = rooms.get(None, {}).get(sid)
         if eio_sid is not None:
-            return server.eio.sockets.get(eio_sid)
+            return eio_sid
     return None
+
+
+def connection_id_of(observer: Observer, eio_sid: str | None) -> str | None:
+    """Return the id of the WebSocket's record, `None` where the middleware has none."""
+    record = getattr(observer.server.eio.sockets.get(eio_sid), "record", None)
+    return None if record is None else record.id
 
 
 def _is_silent(observer: Observer, socket: Any) -> bool:

@@ -6,7 +6,7 @@ import logging
 from typing import Any, Final
 
 from ..labels import safe_text
-from ..logs import log_to_stderr_if_unconfigured, write_line
+from ..logs import LOG_FIELDS, log_to_stderr_if_unconfigured, write_line
 from ..settings import Settings
 
 __all__ = ["Lines"]
@@ -61,6 +61,6 @@ class Lines:
         values = {
             name: safe_text(value) if isinstance(value, str) else value
             for name, value in given.items()
-            if value not in (None, "")
+            if name in LOG_FIELDS[event] and value not in (None, "")
         }
         write_line(logger, level, values, None, error)

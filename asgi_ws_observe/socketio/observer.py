@@ -135,7 +135,7 @@ class Observer:
         found = None if word == "never" else remote_context(carrier)
         return None if found is None else (found, word)
 
-    def transport(self, eio_sid: str) -> str:
+    def transport(self, eio_sid: str | None) -> str:
         """Return the transport of a client by its Engine.IO session."""
         socket = self.server.eio.sockets.get(eio_sid)
         return "websocket" if socket is not None and socket.upgraded else "polling"
