@@ -275,7 +275,8 @@ class Delivering(Sending):
     def _concerns(self) -> bool:
         """Return whether anybody here is meant: the other nodes have no part in the trace."""
         rooms = self._observer.manager.rooms.get(self.message.get("namespace") or "/", {})
-        room = self.message.get("room") or self.message.get("sid")
+        # Every client is in a room of its own name.
+        room = self.message.get("sid") or self.message.get("room")
         if isinstance(room, (list, tuple)):
             return any(each in rooms for each in room)
         return room in rooms

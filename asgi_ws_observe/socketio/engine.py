@@ -13,6 +13,7 @@ from engineio.async_socket import AsyncSocket
 from ..connection import Connection
 from ..labels import UNMATCHED, route_template
 from ..middleware import SCOPE_KEY
+from ..states import judge_disconnect
 
 if TYPE_CHECKING:
     from .observer import Observer
@@ -135,7 +136,7 @@ def _find_record(socket: Any, environ: Any) -> None:
     async def listening() -> Any:
         message = await receive()
         if message["type"] == "websocket.disconnect":
-            socket.close_code = message.get("code", 1005)
+            socket.close_code = judge_disconnect(message).code
         return message
 
     environ["asgi.receive"] = listening
