@@ -54,8 +54,6 @@ class Bus:
 
     def marked(self, data: Any) -> Any:
         """Return what is published with the time, the number and the trace of it."""
-        if not isinstance(data, dict):
-            return data
         publisher, sequence = self._counters.next(str(self._manager.channel))
         mark: dict[str, Any] = {
             "publisher": publisher,

@@ -94,13 +94,12 @@ class Sending(Step):
             self._enter(trace.set_span_in_context(self._span, self._around))
 
     def found(self, participants: list[tuple[Any, Any]]) -> None:
-        """Take in whom the manager found. Others may look as well: the first counts."""
-        if self.recipients is None:
-            skipped = self._skipped
-            number = len(participants)
-            if skipped not in ((None,), (), []):
-                number -= sum(sid in skipped for sid, _ in participants)
-            self.recipients = number
+        """Take in whom the manager found."""
+        skipped = self._skipped
+        number = len(participants)
+        if skipped not in ((None,), (), []):
+            number -= sum(sid in skipped for sid, _ in participants)
+        self.recipients = number
 
     def _count(self) -> None:
         numbers = self._observer.numbers.emit(

@@ -45,6 +45,7 @@ class PlainHooks:
 
         def get_participants(namespace: str, room: Any) -> Iterable[Any]:
             sending = emitting.get()
+            # Others may look as well: the first look is the manager's.
             if sending is None or sending.recipients is not None or not observer.active:
                 return original(namespace, room)  # type: ignore[no-any-return]
             found = list(original(namespace, room))
@@ -94,7 +95,7 @@ class PlainHooks:
 
 def with_trace(observer: Observer, message: Any) -> Any:
     """Return what a manager sends to its own clients, with the carrier for those that want it."""
-    if message.get("event") not in observer.injected:
+    if not observer.active or message.get("event") not in observer.injected:
         return message
     carrier, data = carrier_of(), message["data"]
     if not carrier:

@@ -57,7 +57,9 @@ class Step:
         attach(context)
 
     def _begin(self) -> None:
-        raise NotImplementedError
+        """Take note of what is before."""
+        ...
 
     def _end(self, error: BaseException | None) -> None:
-        raise NotImplementedError
+        """Take note of what came of it."""
+        ...

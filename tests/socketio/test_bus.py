@@ -16,7 +16,7 @@ import socketio
 from opentelemetry.trace import SpanKind, StatusCode
 from prometheus_client import CollectorRegistry
 
-from asgi_ws_observe.socketio import instrument_manager
+from asgi_ws_observe.socketio import instrument_manager, instrument_server
 from asgi_ws_observe.socketio.bus import BUS_KEY
 from tests.socketio.conftest import Make
 from tests.socketio.memory import AsyncMemoryManager, MemoryBus
@@ -350,6 +350,14 @@ async def test_binary_event_carries_its_trace_to_the_client(node: Node, spans: S
     assert ["traceparent"] == list(carrier)
 
 
+async def test_injected_event_without_a_span_carries_nothing(node: Node) -> None:
+    """There is nothing to carry."""
+    sio = await node(traced=False, options={"inject_events": ["news"]})
+    peer = await Peer.join(sio)
+    await sio.emit("news", "a")
+    assert [["news", "a"]] == peer.events()
+
+
 async def test_own_clients_get_the_carrier_of_the_emit(node: Node, spans: Spans) -> None:
     """There is no delivery in between, and what is published carries nothing of it."""
     sio = await node(options={"inject_events": ["news"]})
@@ -487,11 +495,12 @@ async def test_uninstrumented_node_goes_on_untouched(
     node: Node, bus: MemoryBus, registry: CollectorRegistry, make: Make
 ) -> None:
     """Its listener runs through what is left of ours until it ends."""
-    from asgi_ws_observe.socketio import instrument_server
-
     sio = await node()
     peer = await Peer.join(sio)
+    publish = sio.manager._publish
     instrument_server(sio).uninstrument()
+    await publish({"method": "emit", "host_id": sio.manager.host_id})
+    assert BUS_KEY not in bus.published[-1]
     message = {"method": "emit", "event": "news", "data": [1], "host_id": "x", "namespace": "/"}
     bus.inject(json.dumps(message))
     assert [["news", 1]] == await peer.got(1)

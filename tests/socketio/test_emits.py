@@ -136,6 +136,16 @@ async def test_bytes_count_once_for_each_recipient(make: Make, registry: Collect
     assert all(b"12345" in peer.all() for peer in peers)
 
 
+async def test_bytes_of_clients_count_as_utf8(make: Make, registry: CollectorRegistry) -> None:
+    """A character is not a byte."""
+    sio = make()
+    peer = await Peer.join(sio)
+    before = total(registry, "socketio_bytes_total", direction="in")
+    await peer.emit("chat", "é")
+    expected = len('2["chat","é"]'.encode())
+    assert expected == total(registry, "socketio_bytes_total", direction="in") - before
+
+
 async def test_bytes_of_clients_count_by_namespace(make: Make, registry: CollectorRegistry) -> None:
     """Attachments as well."""
     sio = make()

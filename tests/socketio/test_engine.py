@@ -124,6 +124,35 @@ async def test_ping_of_a_polling_client_is_measured(
     assert 1 == sample(registry, "engineio_ping_queue_delay_seconds_count", transport="polling")
 
 
+async def test_other_packets_are_no_ping(make: Make, registry: CollectorRegistry) -> None:
+    """While one waits for its turn."""
+    sio = make()
+    peer = await Peer.join(sio)
+    peer.session.last_ping = time.time()
+    await peer.session.poll()
+    assert 0 == total(registry, "engineio_ping_queue_delay_seconds_count")
+
+
+async def test_session_of_another_kind_is_left_alone(make: Make) -> None:
+    """A threaded one, or a test's."""
+    sio = make()
+    sio.eio.sockets["x"] = other = object()
+    await sio._handle_eio_connect("x", {})
+    assert object is type(other)
+
+
+async def test_end_of_a_client_that_nobody_knows_has_no_reason(
+    make: Make, registry: CollectorRegistry, lines: Any
+) -> None:
+    """It was in no namespace: nothing is counted, and nothing breaks."""
+    sio = make(namespaces=["/", "/chat"])
+    await Peer.join(sio)
+    await Peer.join(sio, "/chat")
+    await sio._trigger_event("disconnect", "/", "unknown")
+    assert {} == reasons(registry)
+    assert 0 == sample(registry, "ws_observe_errors_total", part="socketio")
+
+
 async def test_pong_without_a_ping_is_no_measurement(
     make: Make, registry: CollectorRegistry
 ) -> None:

@@ -375,6 +375,21 @@ async def test_capped_events_keep_the_slow_and_the_failed(
     ]
 
 
+async def test_client_from_before_has_no_connection_to_work_in(make: Make, spans: Spans) -> None:
+    """Nothing is current in the handler of what has no span; two servers share one allowance."""
+    settings = Settings(message_span_rate=0.01)
+    options = {"event_spans": "capped", "settings": settings}
+    sio = socketio.AsyncServer(async_mode="asgi")
+    peer = await Peer.join(sio)
+    make(options=options)
+    make(server=sio, options=options)
+    inside: list[bool] = []
+    sio.on("chat", lambda sid: inside.append(trace.get_current_span().is_recording()))
+    await peer.emit("chat")
+    await peer.emit("chat")
+    assert [True, False] == inside
+
+
 async def test_event_spans_can_be_turned_off(make: Make, spans: Spans) -> None:
     """The connection's are made still, and what fails has none either."""
     sio = make(options={"event_spans": "off"})

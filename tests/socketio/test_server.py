@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
+import importlib
 import sys
 from typing import Any
+from unittest import mock
 
 import engineio
 import pytest
 import socketio
 from prometheus_client import CollectorRegistry
 
-from asgi_ws_observe import Settings, SettingsError
+import asgi_ws_observe.socketio as package
+from asgi_ws_observe import MissingExtraError, Settings, SettingsError
 from asgi_ws_observe.socketio import Instrumentation, instrument_manager, instrument_server
 from tests.socketio.conftest import Make
 from tests.socketio.memory import AsyncMemoryManager, MemoryBus, MemoryManager
@@ -75,6 +77,7 @@ async def test_what_was_wrapped_since_stays_and_passes_all_on(
     seen: list[str] = []
     sio.on("chat", lambda sid, *args: seen.append("handler"))
     below, eio_below = sio._trigger_event, sio.eio.handlers["connect"]
+    handle, leave, find = sio._handle_event, sio.manager.basic_leave_room, sio.manager.emit
 
     async def theirs(event: str, *args: Any) -> Any:
         seen.append(f"theirs {event}")
@@ -84,6 +87,11 @@ async def test_what_was_wrapped_since_stays_and_passes_all_on(
         return await eio_below(*args)
 
     sio._trigger_event = theirs
+    sio._handle_event = lambda *args: handle(*args)
+    sio.manager.basic_leave_room = lambda *args: leave(*args)
+    sio.manager.emit = lambda *args, **kwargs: find(*args, **kwargs)
+    log = sio.eio._log_error_once
+    sio.eio._log_error_once = lambda *args: log(*args)
     sio.eio.on("connect", eio_theirs)
     instrument_server(sio).uninstrument()
 
@@ -187,16 +195,76 @@ async def test_engine_that_is_no_engineio_is_left_alone(
     instrumentation.uninstrument()
 
 
-def test_missing_package_is_named_with_its_extra() -> None:
+def test_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error says what to install."""
-    code = (
-        "import sys; sys.modules['socketio'] = None\n"
-        "try:\n    import asgi_ws_observe.socketio\n"
-        "except ImportError as error:\n    print(type(error).__name__, error)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "MissingExtraError" in done.stdout
-    assert "pip install 'asgi-ws-observe[socketio]'" in done.stdout
+    monkeypatch.setitem(sys.modules, "socketio", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'asgi-ws-observe\[socketio\]'"):
+        importlib.reload(package)
+
+
+async def test_manager_that_is_none_is_left_alone(registry: CollectorRegistry) -> None:
+    """Tests of applications put mocks there."""
+    manager: Any = mock.MagicMock()
+    sio = socketio.AsyncServer(async_mode="asgi", client_manager=manager)
+    instrumentation = instrument_server(sio, registry=registry)
+    assert isinstance(manager.emit, mock.MagicMock)
+    instrumentation.uninstrument()
+
+
+async def test_handler_of_engineio_that_is_anothers_already_calls_ours(
+    make: Make, registry: CollectorRegistry
+) -> None:
+    """As the Admin UI's does, by the server's own method."""
+    sio = socketio.AsyncServer(async_mode="asgi")
+
+    async def theirs(*args: Any) -> None:
+        await sio._handle_eio_connect(*args)
+
+    sio.eio.on("connect", theirs)
+    make(server=sio)
+    peer = await Peer.join(sio)
+    assert hasattr(type(peer.session), "upgrade_open")
+    instrument_server(sio).uninstrument()
+    assert theirs is sio.eio.handlers["connect"]
+
+
+async def test_second_look_at_the_recipients_does_not_count(
+    make: Make, registry: CollectorRegistry
+) -> None:
+    """The Admin UI looks again, inside the emit."""
+    sio = socketio.AsyncServer(async_mode="asgi")
+    original = sio.manager.emit
+
+    async def emit(event: str, data: Any, namespace: str, **more: Any) -> None:
+        await original(event, data, namespace, **more)
+        assert [] == list(sio.manager.get_participants("/nowhere", None))
+
+    sio.manager.emit = emit
+    make(server=sio)
+    await Peer.join(sio)
+    await sio.emit("news")
+    assert 1 == total(registry, "socketio_emit_recipients_sum")
+
+
+async def test_failure_of_ours_in_events_and_acknowledgements_changes_nothing(
+    make: Make, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are handled, and the failures are counted."""
+
+    def fail(*args: Any) -> Any:
+        raise RuntimeError("bug")
+
+    sio = make()
+    seen: list[Any] = []
+    sio.on("chat", lambda sid, *args: seen.append(args))
+    peer = await Peer.join(sio)
+    await sio.emit("question", to=peer.sids["/"], callback=lambda *args: seen.append(args))
+    monkeypatch.setattr("asgi_ws_observe.socketio.hooks.received", fail)
+    monkeypatch.setattr("asgi_ws_observe.socketio.emits.Ack._answered", fail)
+    await peer.emit("chat", 1)
+    await peer.acknowledge(1, "blue")
+    assert [(1,), ("blue",)] == seen
+    assert 2 == sample(registry, "ws_observe_errors_total", part="socketio")
 
 
 async def test_session_that_cannot_be_saved_is_logged_and_traced(
