@@ -21,6 +21,7 @@ from asgi_ws_observe.settings import settings_table
 from asgi_ws_observe.states import EVENT_NAMES, TABLE
 from asgi_ws_observe.store import MAX_WORKERS
 from asgi_ws_observe.tracing.attributes import SPAN_ATTRIBUTES
+from docs.socketio_page import socketio_page
 from tests.servers.gives import GIVES, gives
 from tests.servers.matrix import ENDINGS, HANDSHAKES, ending, handshake
 
@@ -96,7 +97,7 @@ On `/metrics`, beside prometheus_client's own (`process_open_fds`, `process_max_
 `python_gc_*`) and those that your application registers. With `Settings(node=...)` every series has
 the label `node` as well; with several worker processes all have the label `worker`, the slot of
 the process, {MAX_WORKERS} values at most. Every series of a route exists as zero from the route's
-first event.
+first event. `socketio_*` and `engineio_*` are there where [a Socket.IO server](socketio.md) is observed.
 
 {table(("name", "type", "labels", "what", "at 2 a.m."), rows)}
 ## Labels and their bounds
@@ -442,6 +443,7 @@ PAGES: Final = {
     "logs.md": logs_page,
     "servers.md": servers_page,
     "fanout.md": fanout_page,
+    "socketio.md": lambda: socketio_page(NOTE, table),
 }
 
 
