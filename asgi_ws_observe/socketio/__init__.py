@@ -1,0 +1,1 @@
+"""Socket.IO on python-socketio: what its servers and its clients do, in one trace."""
