@@ -4,6 +4,7 @@
 const api = require("@opentelemetry/api");
 const { AsyncLocalStorageContextManager } = require("@opentelemetry/context-async-hooks");
 const sdk = require("@opentelemetry/sdk-trace-base");
+const { WebSocketServer } = require("ws");
 
 const [url, library, helper, scenario] = process.argv.slice(2);
 const { io } = require(library);
@@ -55,6 +56,18 @@ async function until(condition) {
   }
 }
 
+/** Serve on a free port, and leave instead of answering who connects; return where that is. */
+async function leaving() {
+  const server = new WebSocketServer({ port: 0, host: "127.0.0.1" });
+  const welcome = { sid: "x", upgrades: [], pingInterval: 25000, pingTimeout: 20000 };
+  server.on("connection", (peer) => {
+    peer.send(`0${JSON.stringify(welcome)}`);
+    peer.on("message", () => peer.terminate());
+  });
+  await new Promise((resolve) => server.once("listening", resolve));
+  return `http://127.0.0.1:${server.address().port}`;
+}
+
 /** Connect, observed and with spans. */
 async function connected(options, settings, place) {
   useSdk();
@@ -76,7 +89,12 @@ const scenarios = {
   },
 
   async reconnect() {
-    const socket = await connected({ auth: { token: "1" } });
+    useSdk();
+    const socket = open({ auth: { token: "1" }, autoConnect: false });
+    observe(socket, { api });
+    // Still current when the timer of the reconnection fires.
+    api.trace.getTracer("test").startActiveSpan("work", () => socket.connect());
+    await heard(socket, "connect");
     socket.auth.token = "2";
     socket.io.engine.close();
     await heard(socket, "connect");
@@ -111,13 +129,21 @@ const scenarios = {
     observe(left, { api });
     left.connect();
     left.disconnect();
+    const lost = io(await leaving(), { transports: ["websocket"], reconnection: false });
+    observe(lost, { api });
+    await new Promise((resolve) => lost.io.on("close", () => setTimeout(resolve)));
     return { error: error.message };
   },
 
   async send() {
     const seen = [];
     const socket = await connected();
-    if (socket.onAnyOutgoing) socket.onAnyOutgoing((...args) => seen.push(args));
+    if (socket.onAnyOutgoing) {
+      socket.onAnyOutgoing((...args) => {
+        seen.push(args);
+        if (args[0] === "some") socket.emit("nested");
+      });
+    }
     await api.trace.getTracer("test").startActiveSpan("work", async (span) => {
       const args = [1, { a: [null] }];
       // First of all, since it is dropped where anything else waits.
@@ -170,7 +196,7 @@ const scenarios = {
 
   async retries() {
     useSdk();
-    const socket = open({ retries: 1, ackTimeout: 50, autoConnect: false });
+    const socket = open({ retries: 1, ackTimeout: 250, autoConnect: false });
     observe(socket, { api });
     const early = asked(socket, "echo", "early");
     socket.connect();
