@@ -97,7 +97,8 @@ On `/metrics`, beside prometheus_client's own (`process_open_fds`, `process_max_
 `python_gc_*`) and those that your application registers. With `Settings(node=...)` every series has
 the label `node` as well; with several worker processes all have the label `worker`, the slot of
 the process, {MAX_WORKERS} values at most. Every series of a route exists as zero from the route's
-first event. `socketio_*` and `engineio_*` are there where [a Socket.IO server](socketio.md) is observed.
+first event. `socketio_*` and `engineio_*` are there where [a Socket.IO server](socketio.md) is
+observed.
 
 {table(("name", "type", "labels", "what", "at 2 a.m."), rows)}
 ## Labels and their bounds
@@ -345,9 +346,9 @@ def logs_page() -> str:
 Logger `asgi_ws_observe.connection`: `ws_open`, `ws_alive` and `ws_close` at INFO, `ws_error` at
 ERROR with the traceback; logger `asgi_ws_observe.fanout`: `ws_fanout_down` and `ws_fanout_refused`
 at ERROR, `ws_fanout_up` at WARNING; logger `asgi_ws_observe.socketio`: `socketio_open` and
-`socketio_close` at INFO, `socketio_error` at ERROR with the traceback. The fields are attributes of the record (`extra`), so any
-formatter can use them; `asgi_ws_observe.JSONFormatter` writes one JSON object a line, with `time`,
-`level` and `logger` in front. A field without a value is left out. What
+`socketio_close` at INFO, `socketio_error` at ERROR with the traceback. The fields are attributes of
+the record (`extra`), so any formatter can use them; `asgi_ws_observe.JSONFormatter` writes one JSON
+object a line, with `time`, `level` and `logger` in front. A field without a value is left out. What
 `current_connection().set(name, value)` keeps is a field too (`app.<name>` where the name is one of
 these).
 
@@ -436,6 +437,11 @@ def _handshake(scenario: str, server: str) -> str:
     return " ".join([str(status) if status else "no answer", reason]).strip()
 
 
+def socketio_reference() -> str:
+    """Return the page of Socket.IO."""
+    return socketio_page(NOTE, table)
+
+
 PAGES: Final = {
     "settings.md": settings_page,
     "metrics.md": metrics_page,
@@ -443,7 +449,7 @@ PAGES: Final = {
     "logs.md": logs_page,
     "servers.md": servers_page,
     "fanout.md": fanout_page,
-    "socketio.md": lambda: socketio_page(NOTE, table),
+    "socketio.md": socketio_reference,
 }
 
 

@@ -139,8 +139,8 @@ close code, and, where `WebSocketObserveMiddleware` is around the application, w
 
 {table(("span", "kind", "lasts", "parent"), _SPANS)}
 `process`, `send`, `deliver` and `call` are bounded as `event_spans` says. An emit inside of a span
-that is recorded has one always; inside of one that is not, none. What was slow or failed has one in any case,
-made afterwards with its true times.
+that is recorded has one always; inside of one that is not, none. What was slow or failed has one in
+any case, made afterwards with its true times.
 
 {table(("attribute", "what"), attributes)}
 ## Log lines
@@ -152,8 +152,8 @@ made afterwards with its true times.
 
 A client's event carries it as one more argument, the last: `{{"traceparent": "00-..."}}`, with
 `tracestate` and `baggage` at most beside it, or all of that under `_traceContext`. An object with
-any other key is the application's. Connecting carries it as keys of `auth`, which handlers never see; the
-`traceparent` header of the transport's first request counts as well.
+any other key is the application's. Connecting carries it as keys of `auth`, which handlers never
+see; the `traceparent` header of the transport's first request counts as well.
 
 Between nodes the manager's messages have one key more, `asgi_ws_observe`: time, publisher,
 sequence, `traceparent`. A node without this library ignores it.
@@ -162,6 +162,6 @@ sequence, `traceparent`. A node without this library ignores it.
 
 `instrument_server` takes a `Server` for threads as well, with the same numbers, spans and lines but
 for Engine.IO's sessions: no `engineio_ping_*`, no `engineio_upgrades_total`, no close codes, and
-`ping_timeout` and `transport_lost` only as far as the library says so. Losses on its bus are counted when the next
-message comes.
+`ping_timeout` and `transport_lost` only as far as the library says so. Losses on its bus are counted
+when the next message comes.
 """

@@ -58,8 +58,6 @@ class Step:
 
     def _begin(self) -> None:
         """Take note of what is before."""
-        ...
 
     def _end(self, error: BaseException | None) -> None:
         """Take note of what came of it."""
-        ...
