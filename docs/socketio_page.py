@@ -162,6 +162,6 @@ sequence, `traceparent`. A node without this library ignores it.
 
 `instrument_server` takes a `Server` for threads as well, with the same numbers, spans and lines but
 for Engine.IO's sessions: no `engineio_ping_*`, no `engineio_upgrades_total`, no close codes, and
-`ping_timeout` and `transport_lost` only as far as the library says so. Losses on its bus are counted
-when the next message comes.
+`ping_timeout` and `transport_lost` only as far as the library says so. Losses on its bus are
+counted when the next message comes.
 """

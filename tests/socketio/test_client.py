@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-import socketio  # type: ignore[import-untyped]
+import socketio
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
@@ -337,7 +337,7 @@ async def test_event_of_a_class_has_its_namespace(
     """And its handlers get what was sent, and no carrier."""
     got = []
 
-    class Chat(socketio.AsyncClientNamespace):  # type: ignore[misc]
+    class Chat(socketio.AsyncClientNamespace):
         async def on_news(self, *args: Any) -> None:
             got.append(args)
             await self.emit("seen", "it")
@@ -447,7 +447,7 @@ async def test_call_is_one_span_around_the_wait(
 async def test_event_inside_a_call_is_a_span_of_its_own(server: PlainServer, spans: Spans) -> None:
     """Where a class of the application's sends more than it was told to."""
 
-    class Audited(socketio.AsyncClient):  # type: ignore[misc]
+    class Audited(socketio.AsyncClient):
         async def emit(self, event: str, *args: Any, **kwargs: Any) -> None:
             if event != "audit":
                 await self.emit("audit")
