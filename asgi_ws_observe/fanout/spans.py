@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from opentelemetry import trace
 from opentelemetry.context import Context, set_value
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Tracer, TracerProvider
 
-from .. import __version__
 from ..labels import safe_text
 from ..tracing.contexts import get_current
-from ..tracing.spans import NO_SDK
+from ..tracing.provider import TracerSource
 
 __all__ = ["FANOUT_ATTRIBUTES", "FanoutSpans", "inside_delivery", "inside_publish", "silently"]
 
@@ -52,16 +51,15 @@ class FanoutSpans:
         self._system = system
         self._links = trace_as == "link"
         self._off = trace_as == "off"
-        self._given = provider
-        self._used: Any = None
-        self._tracer: Tracer
+        self._source = TracerSource(provider)
 
     def publish(self, topic: str, label: str, publisher: str) -> Span | None:
         """Return the started span of a message that is published, `None` without an SDK."""
-        if not self._has_tracer():
+        tracer = self._tracer()
+        if tracer is None:
             return None
         attributes = self._attributes(topic, label, "publish", "send", publisher)
-        return self._tracer.start_span(
+        return tracer.start_span(
             f"{self._system}.publish", kind=SpanKind.PRODUCER, attributes=attributes
         )
 
@@ -72,7 +70,8 @@ class FanoutSpans:
 
         What is current here is no part of it: a listener was started by anybody.
         """
-        if not self._has_tracer():
+        tracer = self._tracer()
+        if tracer is None:
             return None
         parent, links = _EMPTY, None
         if remote is not None and self._links:
@@ -80,18 +79,10 @@ class FanoutSpans:
         elif remote is not None:
             parent = trace.set_span_in_context(trace.NonRecordingSpan(remote), _EMPTY)
         attributes = self._attributes(topic, label, "deliver", "process", publisher)
-        return self._tracer.start_span(
-            "ws.deliver", parent, SpanKind.CONSUMER, attributes, links=links
-        )
+        return tracer.start_span("ws.deliver", parent, SpanKind.CONSUMER, attributes, links=links)
 
-    def _has_tracer(self) -> bool:
-        provider = self._given or trace.get_tracer_provider()
-        if self._off or isinstance(provider, NO_SDK):
-            return False
-        if provider is not self._used:
-            self._used = provider
-            self._tracer = provider.get_tracer("asgi_ws_observe", __version__)
-        return True
+    def _tracer(self) -> Tracer | None:
+        return None if self._off else self._source.find()
 
     def _attributes(
         self, topic: str, label: str, name: str, kind: str, publisher: str | None

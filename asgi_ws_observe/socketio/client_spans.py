@@ -5,18 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from opentelemetry import trace
 from opentelemetry.context import Context, create_key, set_value
-from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Tracer, TracerProvider
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind, TracerProvider
 
-from .. import __version__
 from ..labels import as_text, safe_text
 from ..socketio_numbers import OTHER_NAME
 from ..tracing.contexts import attach, get_current
 from ..tracing.messages import fail
-from ..tracing.spans import NO_SDK
+from ..tracing.provider import TracerSource
+from .spans import attributes_of
 
 __all__ = [
     "MAX_EVENTS",
@@ -95,9 +95,7 @@ class ClientSpans:
     """
 
     def __init__(self, provider: TracerProvider | None) -> None:
-        self._given = provider
-        self._used: Any = None
-        self._tracer: Tracer
+        self._source = TracerSource(provider)
         self._names: dict[str, str] = {}
         self._complained = False
 
@@ -136,21 +134,14 @@ class ClientSpans:
             began: When it began, ns since the epoch; `None` for now.
         """
         try:
-            if not self._has_tracer():
+            tracer = self._source.find()
+            if tracer is None:
                 return None
             place = safe_text(namespace)
-            attributes = {
-                "messaging.system": "socket.io",
-                "messaging.destination.name": place,
-                "messaging.socket.io.namespace": place,
-            }
-            if operation is not None:
-                attributes["messaging.operation.type"] = operation
-            if event is not None:
-                attributes["messaging.socket.io.event_name"] = event
+            attributes = attributes_of(place, event, operation)
             name = f"{doing} {place if event is None else event}"
             links = None if link is None else (Link(link),)
-            span = self._tracer.start_span(name, parent, kind, attributes, links, began)
+            span = tracer.start_span(name, parent, kind, attributes, links, began)
             # An SDK that is switched off has spans without an identity.
             return span if span.get_span_context().is_valid else None
         except Exception as error:  # noqa: BLE001 - a sampler's or a span processor's
@@ -167,15 +158,6 @@ class ClientSpans:
             span.end()
         except Exception as own:  # noqa: BLE001
             self._complain(own)
-
-    def _has_tracer(self) -> bool:
-        provider = self._given or trace.get_tracer_provider()
-        if isinstance(provider, NO_SDK):
-            return False
-        if provider is not self._used:
-            self._tracer = provider.get_tracer("asgi_ws_observe", __version__)
-            self._used = provider
-        return True
 
     def _complain(self, error: Exception) -> None:
         if not self._complained:

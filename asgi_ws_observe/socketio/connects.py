@@ -16,7 +16,7 @@ from .carrier import split_auth
 from .emits import settle_lost
 from .engine import connection_id_of, eio_sid_of, reason_of
 from .observer import ClientConnection
-from .spans import EMPTY, current_identity, inside
+from .spans import EMPTY, attributes_of, current_identity, inside
 from .steps import Step
 
 if TYPE_CHECKING:
@@ -86,12 +86,7 @@ class Connecting(Step):
             f"connect {self._label}",
             SpanKind.SERVER,
             parent,
-            {
-                "messaging.system": "socket.io",
-                "messaging.destination.name": self._label,
-                "messaging.socket.io.namespace": self._label,
-                "socketio.transport": self._transport,
-            },
+            attributes_of(self._label) | {"socketio.transport": self._transport},
             tuple(links),
         )
 
@@ -201,10 +196,7 @@ class Disconnecting(Step):
 
     def _attributes(self) -> dict[str, Any]:
         reason, code = self._reason
-        attributes = {
-            "messaging.system": "socket.io",
-            "messaging.destination.name": self._label,
-            "messaging.socket.io.namespace": self._label,
+        attributes = attributes_of(self._label) | {
             "messaging.client.id": safe_text(self._sid),
             "socketio.disconnect.reason": reason,
         }

@@ -15,7 +15,7 @@ from ..socketio_numbers import EventNumbers
 from ..tracing.contexts import get_current
 from ..tracing.messages import fail
 from .carrier import carrier_of, with_carrier
-from .spans import EMPTY, inside
+from .spans import EMPTY, attributes_of, inside
 from .steps import Step
 
 if TYPE_CHECKING:
@@ -112,13 +112,8 @@ class Sending(Step):
         self._numbers.bytes_out += self.size * recipients
 
     def _attributes(self) -> dict[str, Any]:
-        return {
-            "messaging.system": "socket.io",
-            "messaging.operation.type": "send",
-            "messaging.destination.name": self._numbers.label,
+        return attributes_of(self._numbers.label, self._label, "send") | {
             "messaging.destination.template": self._category,
-            "messaging.socket.io.namespace": self._numbers.label,
-            "messaging.socket.io.event_name": self._label,
             "socketio.target": self._target,
         }
 
@@ -276,14 +271,8 @@ class Ack:
                 f"ack {self._label}",
                 SpanKind.CLIENT,
                 inside(self.identity),
-                {
-                    "messaging.system": "socket.io",
-                    "messaging.operation.type": "settle",
-                    "messaging.destination.name": self._namespace,
-                    "messaging.socket.io.namespace": self._namespace,
-                    "messaging.socket.io.event_name": self._label,
-                    "socketio.ack.latency": latency,
-                },
+                attributes_of(self._namespace, self._label, "settle")
+                | {"socketio.ack.latency": latency},
                 started=self._started,
             )
 
@@ -334,13 +323,7 @@ class Calling(Step):
             f"call {label}",
             SpanKind.CLIENT,
             current,
-            {
-                "messaging.system": "socket.io",
-                "messaging.operation.type": "send",
-                "messaging.destination.name": namespace,
-                "messaging.socket.io.namespace": namespace,
-                "messaging.socket.io.event_name": label,
-            },
+            attributes_of(namespace, label, "send"),
         )
 
     def _end(self, error: BaseException | None) -> None:

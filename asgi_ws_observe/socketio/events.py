@@ -12,7 +12,7 @@ from opentelemetry.trace import Link, Span, SpanContext, SpanKind
 
 from ..tracing.messages import fail
 from .carrier import split_event
-from .spans import EMPTY, inside
+from .spans import EMPTY, attributes_of, inside
 from .steps import Step
 
 if TYPE_CHECKING:
@@ -119,12 +119,7 @@ class Handling(Step):
         return parent, tuple(links)
 
     def _attributes(self) -> dict[str, Any]:
-        return {
-            "messaging.system": "socket.io",
-            "messaging.operation.type": "process",
-            "messaging.destination.name": self._numbers.label,
-            "messaging.socket.io.namespace": self._numbers.label,
-            "messaging.socket.io.event_name": self._label,
+        return attributes_of(self._numbers.label, self._label, "process") | {
             "messaging.client.id": str(self._sid),
             "socketio.ack.requested": self._event.wants_ack,
         }

@@ -8,6 +8,7 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
 from ..tracing.contexts import get_current
+from .spans import attributes_of
 
 if TYPE_CHECKING:
     from .observer import Observer
@@ -45,10 +46,5 @@ def moved(observer: Observer, way: str, sid: Any, namespace: str, room: Any) -> 
             f"{way} {category}",
             SpanKind.INTERNAL,
             current,
-            {
-                "messaging.system": "socket.io",
-                "messaging.destination.name": numbers.label,
-                "messaging.destination.template": category,
-                "messaging.socket.io.namespace": numbers.label,
-            },
+            attributes_of(numbers.label) | {"messaging.destination.template": category},
         ).end()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.trace import SpanKind
 
 from ..tracing.contexts import get_current
-from .spans import current_identity
+from .spans import attributes_of, current_identity
 from .steps import Step
 
 if TYPE_CHECKING:
@@ -46,12 +46,7 @@ class Saving(Step):
                 f"save_session {namespace}",
                 SpanKind.INTERNAL,
                 get_current(),
-                {
-                    "messaging.system": "socket.io",
-                    "messaging.destination.name": namespace,
-                    "messaging.socket.io.namespace": namespace,
-                    "messaging.client.id": str(self._sid),
-                },
+                attributes_of(namespace) | {"messaging.client.id": str(self._sid)},
                 started=self._started,
                 error=error,
             )

@@ -9,17 +9,23 @@ from typing import Any, Final
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Tracer, TracerProvider
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind, TracerProvider
 
-from .. import __version__
 from ..store import Store
 from ..tracing.bucket import ALWAYS, NEVER, TokenBucket
 from ..tracing.contexts import get_current
 from ..tracing.messages import fail
-from ..tracing.spans import NO_SDK
+from ..tracing.provider import TracerSource
 from .options import ServerSettings
 
-__all__ = ["EMPTY", "SOCKETIO_ATTRIBUTES", "SocketIOSpans", "current_identity", "inside"]
+__all__ = [
+    "EMPTY",
+    "SOCKETIO_ATTRIBUTES",
+    "SocketIOSpans",
+    "attributes_of",
+    "current_identity",
+    "inside",
+]
 
 #: Attribute -> what it says, on which spans.
 SOCKETIO_ATTRIBUTES: Final = {
@@ -67,9 +73,8 @@ class SocketIOSpans:
     def __init__(
         self, settings: ServerSettings, store: Store, provider: TracerProvider | None
     ) -> None:
-        self._given = provider
-        self._used: Any = None
-        self._tracer: Tracer
+        self._source = TracerSource(provider)
+        self._tracer: Any = None
         self._off = settings.settings.connection_span == "off"
         self._no_events = self._off or settings.event_spans == "off"
         self.slow: float = settings.settings.slow_message_seconds
@@ -82,13 +87,8 @@ class SocketIOSpans:
 
     def of_connections(self) -> bool:
         """Return whether there are spans at all."""
-        provider = self._given or trace.get_tracer_provider()
-        if self._off or isinstance(provider, NO_SDK):
-            return False
-        if provider is not self._used:
-            self._used = provider
-            self._tracer = provider.get_tracer("asgi_ws_observe", __version__)
-        return True
+        self._tracer = None if self._off else self._source.find()
+        return self._tracer is not None
 
     def of_events(self) -> bool:
         """Return whether there are spans of events."""
@@ -112,9 +112,10 @@ class SocketIOSpans:
         start_time: int | None = None,
     ) -> Span:
         """Return a started span; the parent is always said, since what is current is anybody's."""
-        return self._tracer.start_span(
+        span: Span = self._tracer.start_span(
             name, parent, kind, attributes, links=links, start_time=start_time
         )
+        return span
 
     def late(
         self,
@@ -145,6 +146,28 @@ class SocketIOSpans:
             fail(span, error)
         span.end(ended)
         return span
+
+
+def attributes_of(
+    namespace: str, event: str | None = None, operation: str | None = None
+) -> dict[str, Any]:
+    """Return the attributes that all spans of Socket.IO have, a client's too.
+
+    Args:
+        namespace: Bounded, or a client's own.
+        event: Likewise; `None` for none.
+        operation: The value of ``messaging.operation.type``; `None` for none.
+    """
+    attributes = {
+        "messaging.system": "socket.io",
+        "messaging.destination.name": namespace,
+        "messaging.socket.io.namespace": namespace,
+    }
+    if event is not None:
+        attributes["messaging.socket.io.event_name"] = event
+    if operation is not None:
+        attributes["messaging.operation.type"] = operation
+    return attributes
 
 
 def inside(identity: SpanContext | None) -> Context:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import SpanKind, TracerProvider
+from opentelemetry.trace import SpanKind, Tracer, TracerProvider
 
-from .. import __version__
 from ..connection import Connection
 from ..hooks import ConnectionHook
 from ..settings import Settings
@@ -18,13 +15,11 @@ from .attributes import handshake_attributes
 from .carriers import Trust, TrustReader, upgrade_origin
 from .environment import Environment
 from .messages import Detail, MessageSpans
+from .provider import TracerSource
 from .sends import SendSpans
 from .upgrade import ConnectionTrace
 
-__all__ = ["NO_SDK", "ConnectionTracing", "Continuation"]
-
-#: What there is before an SDK is configured: spans of these record nothing, so none is made.
-NO_SDK: Final = (trace.ProxyTracerProvider, trace.NoOpTracerProvider)
+__all__ = ["ConnectionTracing", "Continuation"]
 
 
 class ConnectionTracing(ConnectionHook):
@@ -42,8 +37,8 @@ class ConnectionTracing(ConnectionHook):
     part = "tracing"
 
     def __init__(self, settings: Settings, provider: TracerProvider | None = None) -> None:
-        self._given = provider
-        self._used: TracerProvider | None = None
+        self._source = TracerSource(provider)
+        self._used: Tracer | None = None
         self._detail = Detail(settings)
         self._linked = settings.connection_span == "linked"
         self._messages = settings.message_spans != "off"
@@ -52,13 +47,12 @@ class ConnectionTracing(ConnectionHook):
         self._environment = Environment()
 
     def started(self, connection: Connection) -> None:
-        provider = self._given or trace.get_tracer_provider()
-        scope = connection.scope
-        if isinstance(provider, NO_SDK) or self._environment.excludes(scope):
+        tracer, scope = self._source.find(), connection.scope
+        if tracer is None or self._environment.excludes(scope):
             return
-        if provider is not self._used:
-            self._used = provider
-            self._detail.use(provider.get_tracer("asgi_ws_observe", __version__))
+        if tracer is not self._used:
+            self._used = tracer
+            self._detail.use(tracer)
         entry = otel_context.get_current()
         trust = self._trust.of(scope, connection.observation.errors)
         state = self._begin(connection, entry, trust)
