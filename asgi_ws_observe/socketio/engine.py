@@ -170,6 +170,9 @@ def adopt(observer: Observer, eio_sid: str) -> None:
         kind: Any = type(socket)
         classes = observer.socket_classes
         socket.__class__ = classes.get(kind) or classes.setdefault(kind, _observed(observer, kind))
+        # Python reads the attributes of an object that changed its class slowly until its
+        # dictionary, which it shared in part with others of the class before, is its own.
+        socket.__dict__ = {**vars(socket)}
 
 
 def release(server: Any) -> None:
