@@ -80,6 +80,14 @@ def test_hub_beside_a_client_that_does_not_read_runs(capsys: pytest.CaptureFixtu
     assert "| ok | a room of 50, one of which does not read: memory" in output
 
 
+def test_servers_of_socketio_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every mode makes the spans that it says, and a scrape knows all clients and rooms."""
+    assert 0 == main(["--quick", "--rounds", "1", "socketio"])
+    output = capsys.readouterr().out
+    assert "| asgi_ws_observe: all events traced, sampled |" in output
+    assert "Socket.IO: a scrape, 50 connections, 5 rooms" in output
+
+
 def test_part_that_fails_leaves_the_others(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

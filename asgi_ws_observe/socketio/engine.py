@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import time
+from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -53,14 +53,16 @@ _BY_RECORD: Final = {
 _SPENT: Final = 0.9
 
 
-@functools.lru_cache(maxsize=8)
-def _observed(kind: Any) -> Any:
-    """Return a class of sockets that tells an observer what happens; one for each of theirs."""
+def _observed(observer: Observer, kind: Any) -> Any:
+    """Return a class of sockets that tells an observer what happens.
+
+    What is on its instances, and every coroutine of its own that waits, is memory of each
+    connection: so its methods are plain where the library awaits what they return.
+    """
 
     class ObservedSocket(kind):  # type: ignore[misc]
         """An Engine.IO session: pings, upgrades and what closed it."""
 
-        observer: Observer
         # When the ping that is out left the queue, of `time.perf_counter()`.
         ping_left: float | None = None
         # Whether an upgrade is being tried.
@@ -68,57 +70,61 @@ def _observed(kind: Any) -> Any:
         close_code: int | None = None
         record: Connection | None = None
 
-        async def receive(self, pkt: Any) -> Any:
+        def receive(self, pkt: Any) -> Any:
             if pkt.packet_type == packet.PONG and self.ping_left is not None:
                 left, self.ping_left = self.ping_left, None
                 transport = "websocket" if self.upgraded else "polling"
-                numbers = self.observer.numbers
-                numbers.ping_rtt[transport].observe(perf_counter() - left)
-            return await super().receive(pkt)
+                observer.numbers.ping_rtt[transport].observe(perf_counter() - left)
+            return kind.receive(self, pkt)
 
         async def poll(self) -> Any:
-            packets = await super().poll()
+            packets = await kind.poll(self)
             if self.upgrade_open and self.upgraded:
                 self.upgrade_open = False
-                self.observer.numbers.upgrades["ok"] += 1
+                observer.numbers.upgrades["ok"] += 1
             if self.last_ping and self.ping_left is None:
-                _look_for_ping(self, packets)
+                _look_for_ping(observer, self, packets)
             return packets
 
-        async def _upgrade_websocket(self, environ: Any) -> Any:
-            self.upgrade_open = bool(self.connected)
+        def _upgrade_websocket(self, environ: Any) -> Any:
+            _listen(observer, self, environ)
+            if not self.connected:
+                return kind._upgrade_websocket(self, environ)
+            self.upgrade_open = True
+            return self._try_upgrade(environ)
+
+        async def _try_upgrade(self, environ: Any) -> Any:
             try:
-                _listen(self, environ)
-                return await super()._upgrade_websocket(environ)
+                return await kind._upgrade_websocket(self, environ)
             finally:
                 if self.upgrade_open:
                     self.upgrade_open = False
-                    self.observer.numbers.upgrades["failed"] += 1
+                    observer.numbers.upgrades["failed"] += 1
 
-        async def _websocket_handler(self, ws: Any) -> Any:
+        def _websocket_handler(self, ws: Any) -> Any:
             if self.record is not None:
                 self.record.carries_packets()
-            return await super()._websocket_handler(ws)
+            return kind._websocket_handler(self, ws)
 
     return ObservedSocket
 
 
-def _look_for_ping(socket: Any, packets: Any) -> None:
+def _look_for_ping(observer: Observer, socket: Any, packets: Any) -> None:
     """Take note of a ping that leaves the queue."""
     if any(each.packet_type == packet.PING for each in packets):
         socket.ping_left = perf_counter()
         transport = "websocket" if socket.upgraded else "polling"
         # The library's own note of when it put the ping into the queue is by that clock.
         delay = max(0.0, time.time() - socket.last_ping)
-        socket.observer.numbers.ping_delay[transport].observe(delay)
+        observer.numbers.ping_delay[transport].observe(delay)
 
 
-def _listen(socket: Any, environ: Any) -> None:
+def _listen(observer: Observer, socket: Any, environ: Any) -> None:
     """Take note of the close code of a session's WebSocket, which the library drops."""
     try:
         _find_record(socket, environ)
     except Exception as error:  # noqa: BLE001
-        socket.observer.failed(error, "the WebSocket of an Engine.IO session")
+        observer.failed(error, "the WebSocket of an Engine.IO session")
 
 
 def _find_record(socket: Any, environ: Any) -> None:
@@ -133,13 +139,28 @@ def _find_record(socket: Any, environ: Any) -> None:
             record.name_route(ENGINEIO_ROUTE)
         return
 
-    async def listening() -> Any:
-        message = await receive()
-        if message["type"] == "websocket.disconnect":
-            socket.close_code = judge_disconnect(message).code
-        return message
+    environ["asgi.receive"] = _Listening(socket, receive)
 
-    environ["asgi.receive"] = listening
+
+class _Listening:
+    """A session's ``receive()``, which sees the close code; each connection keeps one.
+
+    Args:
+        socket: The session.
+        receive: What the server gave.
+    """
+
+    __slots__ = ("_receive", "_socket")
+
+    def __init__(self, socket: Any, receive: Callable[[], Awaitable[Any]]) -> None:
+        self._socket = socket
+        self._receive = receive
+
+    async def __call__(self) -> Any:
+        message = await self._receive()
+        if message["type"] == "websocket.disconnect":
+            self._socket.close_code = judge_disconnect(message).code
+        return message
 
 
 def adopt(observer: Observer, eio_sid: str) -> None:
@@ -147,8 +168,11 @@ def adopt(observer: Observer, eio_sid: str) -> None:
     socket = observer.server.eio.sockets.get(eio_sid)
     if isinstance(socket, AsyncSocket) and not hasattr(type(socket), "upgrade_open"):
         kind: Any = type(socket)
-        socket.__class__ = _observed(kind)
-        socket.observer = observer
+        classes = observer.socket_classes
+        socket.__class__ = classes.get(kind) or classes.setdefault(kind, _observed(observer, kind))
+        # Python reads the attributes of an object that changed its class slowly until its
+        # dictionary, which it shared in part with others of the class before, is its own.
+        socket.__dict__ = {**vars(socket)}
 
 
 def release(server: Any) -> None:

@@ -61,6 +61,7 @@ class Observer:
     Attributes:
         active: Whether it observes still; what is patched passes everything on if not.
         connections: By sid, which no two namespaces share.
+        socket_classes: The classes of Engine.IO's sessions that tell it, by their own.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Observer:
         self.ignored = frozenset(settings.ignore_events)
         self.injected = frozenset(settings.inject_events)
         self.connections: dict[str, ClientConnection] = {}
+        self.socket_classes: dict[type, type] = {}
 
     def failed(self, error: Exception, culprit: object) -> None:
         """Report a failure of our own."""

@@ -8,7 +8,17 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from tests.benchmarks import asgi_level, fanout, held, hubs, idle, lives, scraping, server_level
+from tests.benchmarks import (
+    asgi_level,
+    fanout,
+    held,
+    hubs,
+    idle,
+    lives,
+    scraping,
+    server_level,
+    socketio_level,
+)
 from tests.benchmarks.limits import raise_limit
 from tests.benchmarks.page import bar_table, section, write
 from tests.benchmarks.results import QUICK, Effort, Json, environment, load, save
@@ -33,6 +43,7 @@ PARTS: Final[dict[str, Measure]] = {
     "look": idle.look,
     "spans": held.spans,
     "fanout": fanout.fanout,
+    "socketio": socketio_level.socketio,
 }
 
 

@@ -9,6 +9,8 @@ from typing import Any, Final, NamedTuple
 from tests.benchmarks.cases import OURS, OURS_ALL, PEER_ALL, PEER_FEW
 from tests.benchmarks.results import Json, share
 from tests.benchmarks.served import BARE, DEFAULT, NO_SDK, PEER
+from tests.benchmarks.socketio_modes import BARE as SOCKETIO
+from tests.benchmarks.socketio_modes import NO_SDK as SOCKETIO_NO_SDK
 from tests.servers.harness import IMPLEMENTATIONS
 
 __all__ = ["BARS", "Bar", "bars"]
@@ -174,6 +176,23 @@ def _spans(part: Json) -> Iterator[Bar]:
     yield Bar("spans of open connections, linked", part["spans"]["linked"], 0, "spans")
 
 
+def _socketio(part: Json) -> Iterator[Bar]:
+    for name, limit, what in (
+        ("event", 1.35, "an event and its acknowledgement"),
+        ("large", 1.05, f"an emit to a room of {part['clients']:,}"),
+    ):
+        modes = part["operations"][name]
+        found = share(modes[SOCKETIO_NO_SDK], modes[SOCKETIO])
+        yield Bar(f"Socket.IO: CPU of {what}, no SDK", found, limit, "of it alone")
+    memory = part["memory"]
+    rows = {row["name"]: row["bytes"][-1] for row in memory["rows"]}
+    above = (rows[SOCKETIO_NO_SDK] - rows[SOCKETIO]) / memory["columns"][-1] / 1024
+    yield Bar("Socket.IO: memory of a connection, no SDK", above, 0.8, "KiB")
+    scrape = part["scrape"]
+    what = f"{scrape['connections']:,} connections, {scrape['rooms']} rooms"
+    yield Bar(f"Socket.IO: a scrape, {what}", statistics.median(scrape["seconds"]), 15, "ms")
+
+
 #: Part -> its promises.
 BARS: Final[dict[str, Callable[[Any], Iterator[Bar]]]] = {
     "messages": _messages,
@@ -186,4 +205,5 @@ BARS: Final[dict[str, Callable[[Any], Iterator[Bar]]]] = {
     "scrape": _scrape,
     "look": _look,
     "spans": _spans,
+    "socketio": _socketio,
 }

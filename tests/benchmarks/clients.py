@@ -16,11 +16,13 @@ from tests.benchmarks.limits import raise_limit
 from tests.benchmarks.results import Json
 from tests.benchmarks.workers import own_output
 
+__all__ = ["Client", "Clients", "connect", "run"]
+
 #: Connections from one address: the kernel has 28,000 ports for each.
 _PORTS: Final = 10_000
 
 
-class _Client(picows.WSListener):
+class Client(picows.WSListener):
     """Echoes in a closed loop: the next message goes out when the one before is back."""
 
     transport: picows.WSTransport
@@ -83,8 +85,8 @@ class Clients:
     """What the commands do. The connections of `hold` stay until `release`."""
 
     def __init__(self) -> None:
-        self._kept: list[_Client] = []
-        self._echoing: dict[tuple[str, int], list[_Client]] = {}
+        self._kept: list[Client] = []
+        self._echoing: dict[tuple[str, int], list[Client]] = {}
         self._listening: list[Any] = []
         self._ages: list[float] = []
 
@@ -92,9 +94,9 @@ class Clients:
         """Echo for so long over so many connections, which are opened the first time."""
         clients = self._echoing.setdefault((address, connections), [])
         while len(clients) < connections:
-            clients.append(await _connect(address, "/echo"))
+            clients.append(await self._connect(address, "/echo"))
         for client in clients:
-            client.payload = b"x" * size
+            client.payload = self._payload(size)
         started = perf_counter()
         for client in clients:
             client.begin(started + seconds)
@@ -120,12 +122,12 @@ class Clients:
             nonlocal failed
             async with places:
                 try:
-                    client = await _connect(address, f"/room/{number % routes}", number)
+                    client = await self._connect(address, f"/room/{number % routes}", number)
                 except (OSError, picows.WSError, asyncio.TimeoutError):
                     failed += 1
                     return
                 self._kept.append(client)
-                client.payload = b"x" * 64
+                client.payload = self._payload(64)
                 client.begin()
                 await client.done
 
@@ -174,48 +176,63 @@ class Clients:
 
         async def one() -> None:
             async with places:
-                await _leave(await _connect(address, "/churn"))
+                await _leave(await self._connect(address, "/churn"))
 
         started = perf_counter()
         await asyncio.gather(*(one() for _ in range(connections)))
         return {"seconds": perf_counter() - started}
 
+    async def _connect(self, address: str, path: str, number: int = 0) -> Client:
+        return await connect(Client, address, path, number)
+
+    def _payload(self, size: int) -> bytes:
+        return b"x" * size
+
     def _alive(self) -> int:
         return sum(not client.transport.is_disconnected for client in self._kept)
 
 
-async def _connect(address: str, path: str, number: int = 0) -> _Client:
+async def connect(kind: type[Client], address: str, path: str, number: int) -> Client:
+    """Return a client that is connected; the number says from which address."""
     options: dict[str, Any] = {}
     if number >= _PORTS:
         options["local_addr"] = (f"127.0.0.{number // _PORTS + 1}", 0)
     _, client = await picows.ws_connect(
-        _Client,
+        kind,
         f"ws://{address}{path}",
         websocket_handshake_timeout=60,
         read_buffer_init_size=1024,
         **options,
     )
-    assert isinstance(client, _Client)
+    assert isinstance(client, Client)
     return client
 
 
-async def _leave(client: _Client) -> None:
+async def _leave(client: Client) -> None:
     client.transport.send_close(picows.WSCloseCode.OK)
     with contextlib.suppress(asyncio.TimeoutError):
         await asyncio.wait_for(client.transport.wait_disconnected(), 30)
 
 
-async def main() -> None:
+async def _obey(clients: Clients) -> None:
     """Answer commands until stdin ends. Pings are answered meanwhile."""
     output = own_output()
-    clients = Clients()
     while line := await asyncio.to_thread(sys.stdin.readline):
         command = json.loads(line)
         answer = await getattr(clients, command.pop("do"))(**command)
         print(json.dumps(answer), file=output, flush=True)
 
 
-if __name__ == "__main__":
+def run(kind: type[Clients]) -> None:
+    """Run clients as a program."""
+
+    async def main() -> None:
+        await _obey(kind())
+
     raise_limit()
     uvloop.install()
     asyncio.run(main())
+
+
+if __name__ == "__main__":
+    run(Clients)

@@ -75,11 +75,14 @@ class Machine:
 
 @contextlib.contextmanager
 def running(
-    mode: str, implementation: str = "websockets-sansio", loop: str = "uvloop"
+    mode: str,
+    implementation: str = "websockets-sansio",
+    loop: str = "uvloop",
+    program: str = "tests.benchmarks.served",
 ) -> Iterator[Machine]:
-    """Run a server in one of the modes of `served` until the end of the block."""
+    """Run a server in one of the modes of a program until the end of the block."""
     port = free_port()
-    arguments = ["-m", "tests.benchmarks.served", mode, implementation, loop, str(port)]
+    arguments = ["-m", program, mode, implementation, loop, str(port)]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdout=log, stderr=log)
         try:

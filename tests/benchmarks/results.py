@@ -22,8 +22,8 @@ RESULTS: Final = ROOT / "docs" / "topics" / "performance.json"
 #: What the figures depend on.
 _PACKAGES: Final = (
     *("ddtrace", "fastapi", "logfire", "opentelemetry-instrumentation-asgi", "opentelemetry-sdk"),
-    *("picows", "prometheus-client", "redis", "sentry-sdk", "starlette", "uvicorn", "uvloop"),
-    *("websockets", "wsproto"),
+    *("picows", "prometheus-client", "python-engineio", "python-socketio", "redis", "sentry-sdk"),
+    *("starlette", "uvicorn", "uvloop", "websockets", "wsproto"),
 )
 
 

@@ -14,7 +14,7 @@ from tests.benchmarks.results import Effort, Json, rounded
 from tests.benchmarks.served import NO_SDK
 from tests.benchmarks.workers import Worker
 
-__all__ = ["scrape"]
+__all__ = ["scrape", "watch"]
 
 _ROUTES: Final = 100
 
@@ -24,17 +24,21 @@ def scrape(effort: Effort, progress: Callable[[str], None]) -> Json:
     with closing(Worker("tests.benchmarks.clients")) as clients, running(NO_SDK) as machine:
         command = {"address": machine.address, "connections": effort.scraped, "routes": _ROUTES}
         clients.ask(do="hold", at_once=100, within=180, **command)
-        body = machine.get("/metrics")
         progress(f"{effort.scraped:,} connections are open")
-        calm = machine.ask(f"/lag?seconds={effort.watched}")["largest"]
-        progress("watched without scrapes")
-        scrapes = _Scrapes(machine)
-        lagging = machine.ask(f"/lag?seconds={effort.watched}")["largest"]
-        scrapes.stop()
-        progress("watched while scraped every second")
+        found = watch(machine, effort, progress)
+    return {"connections": effort.scraped, "routes": _ROUTES} | found
+
+
+def watch(machine: Machine, effort: Effort, progress: Callable[[str], None]) -> Json:
+    """Return the same of a server that has its connections."""
+    body = machine.get("/metrics")
+    calm = machine.ask(f"/lag?seconds={effort.watched}")["largest"]
+    progress("watched without scrapes")
+    scrapes = _Scrapes(machine)
+    lagging = machine.ask(f"/lag?seconds={effort.watched}")["largest"]
+    scrapes.stop()
+    progress("watched while scraped every second")
     return {
-        "connections": effort.scraped,
-        "routes": _ROUTES,
         "bytes": len(body),
         "seconds": rounded((each * 1e3 for each in scrapes.inside), 2),
         "outside": rounded((each * 1e3 for each in scrapes.outside), 2),

@@ -34,6 +34,8 @@ __all__ = [
     "NO_SDK",
     "PEER",
     "Application",
+    "Nowhere",
+    "serve",
 ]
 
 BARE: Final = "bare application"
@@ -48,7 +50,7 @@ PEER: Final = "opentelemetry-instrumentation-asgi with an SDK"
 _TICK: Final = 0.001
 
 
-class _Nowhere(SpanExporter):
+class Nowhere(SpanExporter):
     """Takes the batches of spans, as an exporter does, and drops them."""
 
     def export(self, spans: Any) -> SpanExportResult:
@@ -138,7 +140,7 @@ def _wrapped(app: Application, wrapper: Callable[[Any], Any]) -> Any:
 
 def _provider() -> TracerProvider:
     provider = TracerProvider()
-    provider.add_span_processor(BatchSpanProcessor(_Nowhere()))
+    provider.add_span_processor(BatchSpanProcessor(Nowhere()))
     return provider
 
 
@@ -164,11 +166,10 @@ MODES: Final[dict[str, Callable[[Application], Any]]] = {
 }
 
 
-def main() -> None:
+def serve(app: Any, implementation: str, loop: str, port: str) -> None:
     """Serve until terminated."""
-    mode, implementation, loop, port = sys.argv[1:]
     uvicorn.run(
-        MODES[mode](Application()),
+        app,
         ws=implementation,
         loop=loop,
         port=int(port),
@@ -180,4 +181,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    chosen, *how = sys.argv[1:]
+    serve(MODES[chosen](Application()), *how)

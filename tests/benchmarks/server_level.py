@@ -12,7 +12,7 @@ from tests.benchmarks.served import MODES
 from tests.benchmarks.workers import Worker
 from tests.servers.harness import IMPLEMENTATIONS
 
-__all__ = ["LOADS", "server"]
+__all__ = ["LOADS", "columns", "server", "turn"]
 
 #: Connections that echo at the same time: waiting for each other, and as much as the server can.
 LOADS: Final = (1, 50)
@@ -30,20 +30,20 @@ def _implementation(name: str, effort: Effort, progress: Callable[[str], None]) 
         machines = {mode: stack.enter_context(running(mode, name)) for mode in MODES}
         for connections in LOADS:
             for machine in machines.values():
-                _turn(clients, machine, connections, effort.turn / 2)
+                turn(clients, machine, connections, effort.turn / 2)
             for number in range(effort.rounds):
                 for mode in list(machines) if number % 2 == 0 else reversed(machines):
-                    taken = _turn(clients, machines[mode], connections, effort.turn)
+                    taken = turn(clients, machines[mode], connections, effort.turn)
                     of_mode = found.setdefault(str(connections), {})
                     of_mode.setdefault(mode, []).append(taken)
                 progress(f"{name}, {connections}: round {number + 1} of {effort.rounds}")
     return {
-        connections: {mode: _columns(modes[mode]) for mode in MODES}
+        connections: {mode: columns(modes[mode]) for mode in MODES}
         for connections, modes in found.items()
     }
 
 
-def _turn(clients: Worker, machine: Machine, connections: int, seconds: float) -> Json:
+def turn(clients: Worker, machine: Machine, connections: int, seconds: float) -> Json:
     """Return what an echo took the server, and what the client saw."""
     before = machine.cpu()
     command: Json = {"address": machine.address, "connections": connections, "seconds": seconds}
@@ -57,7 +57,7 @@ def _turn(clients: Worker, machine: Machine, connections: int, seconds: float) -
     }
 
 
-def _columns(rounds: list[Json]) -> Json:
+def columns(rounds: list[Json]) -> Json:
     """Return the rounds by figure: microseconds, and echoes a second."""
     digits = {"cpu": 2, "rate": 0, "p50": 1, "p99": 1}
     return {key: rounded((each[key] for each in rounds), digits[key]) for key in digits}

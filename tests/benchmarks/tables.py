@@ -11,6 +11,8 @@ from tests.benchmarks.cases import PROOF
 from tests.benchmarks.fanout import PLAIN
 from tests.benchmarks.results import Json, Spread, share
 from tests.benchmarks.served import BARE, FLOOR
+from tests.benchmarks.socketio_modes import BARE as SOCKETIO
+from tests.benchmarks.socketio_turns import SMALL
 
 __all__ = ["bar_table", "figure", "section", "size_name"]
 
@@ -119,7 +121,7 @@ def _load(implementation: str, connections: str, modes: Json) -> str:
 
 def _memory(part: Json) -> str:
     columns = part["columns"]
-    bare = next(row["bytes"] for row in part["rows"] if row["name"] == BARE)
+    bare = part["rows"][0]["bytes"]
     rows = []
     for row in part["rows"]:
         each = [size / number / 1024 for size, number in zip(row["bytes"], columns, strict=True)]
@@ -231,6 +233,27 @@ def _fanout(part: Json) -> str:
     return table(head, rows)
 
 
+def _socketio(part: Json) -> str:
+    measured = {
+        "event, acknowledged": part["operations"]["event"],
+        "the same through uvicorn": {mode: of["cpu"] for mode, of in part["served"].items()},
+        "emit to a client": part["operations"]["client"],
+        f"to a room of {SMALL}": part["operations"]["small"],
+        f"of {part['clients']:,}": part["operations"]["large"],
+        "publish to Redis": part["bus"]["publish"],
+        "hear from Redis": part["bus"]["hear"],
+    }
+    rows = []
+    for mode in part["served"]:
+        cells = [
+            f"{figure(statistics.median(of[mode]))} ({share(of[mode], of[SOCKETIO]):.2f})"
+            for of in measured.values()
+        ]
+        rows.append((mode, *cells))
+    first = table(("CPU, µs (times that of the first line)", *measured), rows)
+    return "\n\n".join((first, _memory(part["memory"]), _scrape(part["scrape"])))
+
+
 def _spread(values: Sequence[float]) -> tuple[str, str]:
     median, first, third = Spread.of(values)
     return f"{median:,.0f}", f"{first:,.0f} - {third:,.0f}"
@@ -252,4 +275,5 @@ SECTIONS: Final[dict[str, Callable[[Any], str]]] = {
     "look": _look,
     "spans": _spans,
     "fanout": _fanout,
+    "socketio": _socketio,
 }

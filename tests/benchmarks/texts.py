@@ -10,6 +10,9 @@ from tests.benchmarks.cases import OURS, OURS_ALL, PEER_ALL, PEER_FEW
 from tests.benchmarks.fanout import PLAIN, ours
 from tests.benchmarks.results import Json, share
 from tests.benchmarks.served import BARE, CLOCKS, DEFAULT, FLOOR, NO_SDK, PEER
+from tests.benchmarks.socketio_level import LOAD
+from tests.benchmarks.socketio_modes import BARE as SOCKETIO
+from tests.benchmarks.socketio_modes import NO_SDK as SOCKETIO_NO_SDK
 
 __all__ = ["PART_TEXTS", "introduction", "newest_of", "text_of"]
 
@@ -20,7 +23,7 @@ def introduction(parts: Json) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in newest["packages"].items())
     return f"""# What it costs
 
-Everything here is measured and written by one command, which needs Linux and about ten minutes:
+Everything here is measured and written by one command, which needs Linux and about fifteen minutes:
 
 ```
 nox -s bench
@@ -165,6 +168,24 @@ sent or is counted as dropped: {part["unaccounted"]} are unaccounted for.
 """
 
 
+def _socketio(part: Json) -> str:
+    operations = part["operations"]
+    event = share(operations["event"][SOCKETIO_NO_SDK], operations["event"][SOCKETIO])
+    large = share(operations["large"][SOCKETIO_NO_SDK], operations["large"][SOCKETIO])
+    return f"""
+A real `AsyncServer` beside one that is observed, each in processes of its own. Packets of a client
+are put into its Engine.IO session and those for it taken from the queue, without a network: an
+event whose handler answers at once takes {event:.2f} times what it takes python-socketio alone, an
+emit to a room of {part["clients"]:,} takes {large:.2f} times that. Through uvicorn, where
+{LOAD} clients wait for their acknowledgements, and Redis, what others do is part of it. A message
+is heard when the one client that it is for has it in its queue.
+
+Below that is the server's private memory, by the kernel, after so many clients have connected,
+entered a room and sent one event; and what a scrape takes with
+{part["scrape"]["connections"]:,} of them in {part["scrape"]["rooms"]:,} rooms.
+"""
+
+
 _CONNECTIONS: Final = """
 Connections take turns, each with one message. With thousands of them what a message needs is no
 longer in the processor's caches, for the pass-through wrapper as well.
@@ -209,4 +230,5 @@ PART_TEXTS: Final[dict[str, tuple[str, Callable[[Any], str] | str]]] = {
     "look": ("The periodic looks", _LOOK),
     "spans": ("The spans of open connections", _SPANS),
     "fanout": ("Over a broker", _fanout),
+    "socketio": ("Socket.IO", _socketio),
 }
