@@ -11,6 +11,7 @@ from engineio import packet
 from engineio.async_socket import AsyncSocket
 
 from ..connection import Connection
+from ..current import current_connection
 from ..labels import UNMATCHED, route_template
 from ..middleware import SCOPE_KEY
 
@@ -120,9 +121,7 @@ def _find_record(socket: Any, environ: Any) -> None:
     record = scope.get(SCOPE_KEY)
     if isinstance(record, Connection):
         socket.record = record
-        template = route_template(scope)
-        if template == UNMATCHED or template.startswith("/{"):
-            record.name_route(ENGINEIO_ROUTE)
+        _name_route(record)
         return
 
     async def listening() -> Any:
@@ -132,6 +131,12 @@ def _find_record(socket: Any, environ: Any) -> None:
         return message
 
     environ["asgi.receive"] = listening
+
+
+def _name_route(record: Connection) -> None:
+    template = route_template(record.scope)
+    if template == UNMATCHED or template.startswith("/{"):
+        record.name_route(ENGINEIO_ROUTE)
 
 
 def adopt(observer: Observer, eio_sid: str) -> None:
@@ -155,6 +160,10 @@ def count_rejection(observer: Observer, key: str) -> None:
     """Count a request that Engine.IO did not accept."""
     rejections = observer.numbers.rejections
     rejections[key if key in rejections else "other"] += 1
+    record = current_connection()
+    if record.id:
+        # A WebSocket that is about to be refused.
+        _name_route(record)
 
 
 def reason_of(observer: Observer, sid: str | None, told: Any) -> tuple[str, int | None]:
