@@ -63,9 +63,9 @@ class Desk:
         """Keep what the library says."""
         told.append(reason)
 
-    async def echo(self, sid: str, *args: Any) -> list[Any]:
+    async def echo(self, sid: str, *args: Any) -> tuple[Any, ...]:
         """Acknowledge with what the client said."""
-        return list(args)
+        return args
 
     async def join(self, sid: str, room: str) -> None:
         """Put the client into a room."""

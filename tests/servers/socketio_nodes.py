@@ -90,7 +90,7 @@ def node(folder: Path, name: str = "a", bus: str = "", **environment: str) -> It
     log, spans, last = (folder / f"{name}.{kind}" for kind in ("log", "spans", "last"))
     command = [sys.executable, "-m", "uvicorn", "tests.servers.socketio_app:app"]
     given = ["--port", str(port), "--timeout-graceful-shutdown", "2", "--no-access-log"]
-    files = {"SIO_SPANS": str(spans), "SIO_LAST": str(last)}
+    files = {"SIO_SPANS": str(spans), "SIO_LAST": str(last), "ASGI_WS_OBSERVE_LOOK_INTERVAL": "0.2"}
     with started([*command, *given], port, log, SIO_BUS=bus, **files, **environment) as process:
         site = Site(Process(f"127.0.0.1:{port}", process, log), spans, last)
         yield site
