@@ -77,19 +77,22 @@ class Since:
 
 
 @contextmanager
-def node(folder: Path, name: str = "a", bus: str = "", **environment: str) -> Iterator[Site]:
+def node(
+    folder: Path, name: str = "a", bus: str = "", ws: str = "auto", **environment: str
+) -> Iterator[Site]:
     """Run a node until the end of the block; none of our own code may have failed in it.
 
     Args:
         folder: Where its files are.
         name: What they are called.
         bus: Redis's URL; empty for a node that is alone.
+        ws: uvicorn's implementation of WebSockets.
         environment: More of its environment.
     """
     port = free_port()
     log, spans, last = (folder / f"{name}.{kind}" for kind in ("log", "spans", "last"))
     command = [sys.executable, "-m", "uvicorn", "tests.servers.socketio_app:app"]
-    given = ["--port", str(port), "--timeout-graceful-shutdown", "2", "--no-access-log"]
+    given = ["--port", str(port), "--timeout-graceful-shutdown", "2", "--ws", ws]
     files = {"SIO_SPANS": str(spans), "SIO_LAST": str(last), "ASGI_WS_OBSERVE_LOOK_INTERVAL": "0.2"}
     with started([*command, *given], port, log, SIO_BUS=bus, **files, **environment) as process:
         site = Site(Process(f"127.0.0.1:{port}", process, log), spans, last)
@@ -159,6 +162,12 @@ class Client:
         return self.answers
 
 
+async def _read(_: Any, __: Any, given: aiohttp.TraceRequestEndParams) -> None:
+    """Read an answer that the library leaves unread, of which aiohttp would complain."""
+    if given.response.status != 101:
+        await given.response.read()
+
+
 @asynccontextmanager
 async def client(
     site: Site,
@@ -170,7 +179,9 @@ async def client(
     auth: Any = None,
 ) -> AsyncIterator[Client]:
     """Connect a client until the end of the block."""
-    async with aiohttp.ClientSession() as session:
+    reading = aiohttp.TraceConfig()
+    reading.on_request_end.append(_read)
+    async with aiohttp.ClientSession(trace_configs=[reading]) as session:
         found = Client(session)
         await found.sio.connect(
             f"http://{site.server.address}?{query}",

@@ -25,6 +25,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield found
 
 
+@pytest.fixture(autouse=True)
+def _alone(site: Site) -> None:
+    """Wait until the clients of the test before have gone."""
+    wait_until(lambda: 0 == site.number(ACTIVE))
+
+
 def ask(site: Site, query: str, server: str = "main", **headers: str) -> httpx.Response:
     """Return the answer to a request of Engine.IO."""
     address = f"http://{site.server.address}{PATHS[server]}?{query}"
@@ -45,6 +51,7 @@ def polling(site: Site, server: str = "main") -> str:
         (("websocket",), "websocket"),
         (("polling", "websocket"), "websocket"),
     ],
+    ids=["polling", "websocket", "upgrade"],
 )
 async def test_clients_are_counted_by_their_transport(
     site: Site, transports: tuple[str, ...], expected: str
@@ -66,7 +73,11 @@ async def test_clients_are_counted_by_their_transport(
     assert 0 == numbers(UPGRADES, outcome="failed")
 
 
-@pytest.mark.parametrize("packets", [["4nonsense"], ["2probe", "4nonsense"], ["2probe"], []])
+@pytest.mark.parametrize(
+    "packets",
+    [["4nonsense"], ["2probe", "4nonsense"], ["2probe"], []],
+    ids=["nonsense", "nonsense after the probe", "gone after the probe", "gone"],
+)
 def test_upgrade_that_fails_is_counted_and_polling_goes_on(site: Site, packets: list[str]) -> None:
     """Whether the client says something else or leaves."""
     numbers, sid = Since(site), polling(site)
