@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 from engineio import packet
 from engineio.async_socket import AsyncSocket
 
+from ..close_codes import NO_CLOSE_FRAME
 from ..connection import Connection
 from ..current import current_connection
 from ..labels import UNMATCHED, route_template
 from ..middleware import SCOPE_KEY
+from ..states import Verdict, judge_disconnect
 
 if TYPE_CHECKING:
     from .observer import Observer
@@ -30,9 +32,9 @@ _WORDS: Final = {
     "transport close": "transport_close",
     "transport error": "transport_error",
 }
-# What the library calls "transport close" whatever happened, by the reason of the WebSocket's
-# record (`asgi_ws_observe.close_codes.REASONS`).
-_BY_RECORD: Final = {
+# What the library calls "transport close" whatever happened, by the reason of the WebSocket's end
+# (`asgi_ws_observe.close_codes.REASONS`).
+_BY_END: Final = {
     "ping_timeout": "ping_timeout",
     "server_shutdown": "server_shutdown",
     "tcp_reset": "transport_lost",
@@ -58,7 +60,8 @@ def _observed(kind: Any) -> Any:
         ping_left: float | None = None
         # Whether an upgrade is being tried.
         upgrade_open = False
-        close_code: int | None = None
+        # How its WebSocket ended, where no middleware has a record of it.
+        verdict: Verdict | None = None
         record: Connection | None = None
 
         async def receive(self, pkt: Any) -> Any:
@@ -127,7 +130,7 @@ def _find_record(socket: Any, environ: Any) -> None:
     async def listening() -> Any:
         message = await receive()
         if message["type"] == "websocket.disconnect":
-            socket.close_code = message.get("code", 1005)
+            socket.verdict = judge_disconnect(message)
         return message
 
     environ["asgi.receive"] = listening
@@ -176,23 +179,29 @@ def reason_of(observer: Observer, sid: str | None, told: Any) -> tuple[str, int 
     """
     reason = _WORDS.get(told, "unknown")
     socket = _socket_of(observer.server, sid)
-    record = getattr(socket, "record", None)
-    code = getattr(socket, "close_code", None)
-    if record is not None and record.close_code is not None:
-        code = record.close_code
+    code, closed_by, cause = _end_of(socket)
     if reason not in ("transport_close", "transport_error", "unknown"):
         return reason, code
-    if record is not None and record.reason in _BY_RECORD:
-        return _BY_RECORD[record.reason], code
-    if _is_silent(observer, socket):
+    if cause in _BY_END:
+        return _BY_END[cause], code
+    if closed_by != "client" and _is_silent(observer, socket):
         return "ping_timeout", code
-    if code == 1012:
-        return "server_shutdown", code
-    if code == 1006:
+    if code == NO_CLOSE_FRAME:
         return "transport_lost", code
     if reason == "unknown" and code is not None:
         reason = "transport_close"
     return reason, code
+
+
+def _end_of(socket: Any) -> tuple[int | None, str, str]:
+    """Return how a session's WebSocket has ended: code, by whom, why; `None` where it has not."""
+    record: Connection | None = getattr(socket, "record", None)
+    if record is not None and record.close_code is not None:
+        return record.close_code, record.closed_by, record.reason
+    verdict: Verdict | None = getattr(socket, "verdict", None)
+    if verdict is not None:
+        return verdict.code, verdict.closed_by, verdict.reason
+    return None, "", ""
 
 
 def _socket_of(server: Any, sid: str | None) -> Any:
