@@ -161,3 +161,20 @@ async def test_client_that_leaves_instead_of_answering_is_lost(nodes: Pair) -> N
         assert "nobody answers" == await asked
     assert 0 == numbers("socketio_acks_total", outcome="timeout")
     assert 0 == numbers("socketio_acks_pending")
+
+
+async def test_client_is_thrown_out_from_another_node(nodes: Pair) -> None:
+    """B counts it and says why, in the trace of the event on A."""
+    a, b = nodes
+    numbers, carrier = Since(b), Carrier()
+    async with client(a, query="trust=yes") as kicking, client(b) as kicked:
+        sid = kicked.sid
+        await kicking.call("kick", sid, carrier.payload)
+        await until(lambda: b.spans_of("deliver disconnect", trace=carrier.trace))
+        await until(lambda: b.lines("socketio_close", sid=sid))
+    (closed,) = b.lines("socketio_close", sid=sid)
+    assert "server_disconnect" == closed["reason"]
+    assert 1 == numbers("socketio_disconnects_total", reason="server_disconnect")
+    assert 1 == numbers("socketio_bus_received_total", method="disconnect", origin="other")
+    process = only(a, "process kick", trace=carrier.trace)
+    assert process["span"] == only(b, "deliver disconnect")["parent"]
