@@ -18,6 +18,7 @@ from ..tracing.carriers import remote_context
 from ..tracing.messages import fail
 from .carrier import carrier_of
 from .emits import Emitting, Sending, emitting
+from .listeners import Listener
 from .spans import EMPTY, inside
 
 if TYPE_CHECKING:
@@ -38,11 +39,15 @@ class Bus:
 
     Args:
         observer: Whose manager.
+
+    Attributes:
+        listener: Whether it still hears.
     """
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
         self._manager = observer.manager
+        self.listener = Listener(observer)
         self._counters = Counters()
         self._sequences = Sequences(GRACE)
         # Whether what arrives is seen before the manager sorts it out.
@@ -153,6 +158,7 @@ class Bus:
 
     def close(self) -> None:
         """Count no more."""
+        self.listener.close()
         if self._settling is not None:
             self._settling.cancel()
             self._settling = None
@@ -177,15 +183,7 @@ class Bus:
     def is_listening(self) -> bool:
         """Return whether messages of other nodes can arrive, as far as can be seen."""
         thread = getattr(self._manager, "thread", None)
-        if thread is None or _is_over(thread):
-            return False
-        pubsub = getattr(self._manager, "pubsub", None)
-        if pubsub is None:
-            return True
-        # Redis: a listener that waits to try again holds on to what it lost.
-        connection = getattr(pubsub, "connection", None)
-        connected = getattr(connection, "is_connected", connection is not None)
-        return bool(connected and getattr(pubsub, "subscribed", True))
+        return thread is not None and not _is_over(thread) and self.listener.is_up()
 
     # Around the manager's own listener.
 
