@@ -137,7 +137,8 @@ class Bus:
         lag = _lag(mark, own)
         if lag is not None:
             numbers.bus_lag["own" if own else "other"].observe(lag)
-        if type(sequence) is int and sequence > 0:
+        # The node's own messages have reached its clients without the bus.
+        if not own and type(sequence) is int and sequence > 0:
             now = perf_counter()
             self._sequences.arrived(publisher, str(self._manager.channel), sequence, now)
             self._settle(now)
