@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.trace import SpanContext, SpanKind
 
+from ..current import enter_connection
 from ..fanout.core import Counters
 from ..fanout.sequences import Sequences
 from ..tracing.carriers import remote_context
+from ..tracing.contexts import attach
 from ..tracing.messages import fail
 from .carrier import carrier_of
 from .emits import Emitting, Sending, emitting
@@ -192,6 +194,11 @@ class Bus:
         """Return what replaces the ``_listen`` of a manager for asyncio."""
 
         async def _listen() -> AsyncIterator[Any]:
+            # The manager's task began in the connect of the first client: in its trace, and in its
+            # connection.
+            if self._observer.active:
+                attach(EMPTY)
+                enter_connection(None)
             async for raw in original():
                 yield self._safely(raw)
 
@@ -269,6 +276,8 @@ class Delivering(Sending):
                 self._described(),
             )
             self._around = EMPTY
+        else:
+            self._enter(EMPTY)
         self._stand()
 
     def _concerns(self) -> bool:
