@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -56,7 +57,7 @@ def _observed(kind: Any) -> Any:
         """An Engine.IO session: pings, upgrades and what closed it."""
 
         observer: Observer
-        # When the ping that is out left the queue, of `time.perf_counter()`.
+        # When the ping that is out was sent, of `time.perf_counter()`.
         ping_left: float | None = None
         # Whether an upgrade is being tried.
         upgrade_open = False
@@ -100,13 +101,21 @@ def _observed(kind: Any) -> Any:
 
 
 def _look_for_ping(socket: Any, packets: Any) -> None:
-    """Take note of a ping that leaves the queue."""
-    if any(each.packet_type == packet.PING for each in packets):
+    """Have a ping tell when it leaves: after the others, which a slow client may have wait."""
+    for each in packets:
+        if each.packet_type == packet.PING:
+            each.encode = functools.partial(_leave, socket, each.encode)
+
+
+def _leave(socket: Any, encode: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Encode a ping, which is done when its turn has come, and take note of that."""
+    if socket.ping_left is None and socket.last_ping:
         socket.ping_left = perf_counter()
         transport = "websocket" if socket.upgraded else "polling"
         # The library's own note of when it put the ping into the queue is by that clock.
         delay = max(0.0, time.time() - socket.last_ping)
         socket.observer.numbers.ping_delay[transport].observe(delay)
+    return encode(*args, **kwargs)
 
 
 def _listen(socket: Any, environ: Any) -> None:
