@@ -159,8 +159,8 @@ instrumented: list[Any] = []
 #: By name.
 SERVERS: Final = {
     "main": made(client_manager=manager(), ping_interval=0.3, ping_timeout=20),
-    "quick": made(ping_interval=0.2, ping_timeout=0.4),
-    "bare": made(ping_interval=0.2, ping_timeout=0.4),
+    "quick": made(ping_interval=0.2, ping_timeout=0.8),
+    "bare": made(ping_interval=0.2, ping_timeout=0.8),
     "wild": made(namespaces="*"),
 }
 

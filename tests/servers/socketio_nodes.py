@@ -177,14 +177,15 @@ async def client(
     transports: tuple[str, ...] = ("websocket",),
     namespaces: tuple[str, ...] = ("/",),
     auth: Any = None,
+    address: str = "",
 ) -> AsyncIterator[Client]:
-    """Connect a client until the end of the block."""
+    """Connect a client until the end of the block; by another address than the node's, if given."""
     reading = aiohttp.TraceConfig()
     reading.on_request_end.append(_read)
     async with aiohttp.ClientSession(trace_configs=[reading]) as session:
         found = Client(session)
         await found.sio.connect(
-            f"http://{site.server.address}?{query}",
+            f"http://{address or site.server.address}?{query}",
             transports=list(transports),
             namespaces=list(namespaces),
             socketio_path=PATHS[server],
@@ -214,6 +215,18 @@ class RawSocketIO(RawClient):
     def say(self, packet: str) -> None:
         """Send a packet, which begins with Engine.IO's type and Socket.IO's."""
         self.send(frame(TEXT, packet.encode()))
+
+    def skip_until(self, needle: bytes) -> None:
+        """Read until these bytes came, as fast as can be, and keep nothing."""
+        tail = b""
+        while needle not in tail:
+            data = self._socket.recv(1 << 20)
+            assert data
+            tail = tail[-len(needle) :] + data
+
+    def skip(self, size: int) -> None:
+        """Read so many bytes at most, and keep nothing."""
+        assert self._socket.recv(size)
 
     def emit(self, *event: Any, number: int | str = "", namespace: str = "/") -> None:
         """Send an event; with a number, one that is to be acknowledged."""
