@@ -11,6 +11,7 @@ outside of the middleware, and ``wild``, which takes every namespace.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import tracemalloc
 from collections.abc import AsyncIterator
@@ -208,14 +209,24 @@ async def uninstrument() -> None:
         each.uninstrument()
 
 
+@api.get("/sockets")
+async def sockets() -> list[str]:
+    """Return the classes of all sessions of Engine.IO."""
+    return sorted(
+        {type(each).__name__ for sio in SERVERS.values() for each in sio.eio.sockets.values()}
+    )
+
+
 @api.get("/memory")
-async def memory() -> int:
-    """Return how many bytes our own code has allocated since this was asked first."""
+async def memory() -> dict[str, int]:
+    """Return the bytes allocated since this was asked first: by our own code, and by all."""
     if not tracemalloc.is_tracing():
         tracemalloc.start()
-    ours = tracemalloc.Filter(True, "*/asgi_ws_observe/*")
-    taken = tracemalloc.take_snapshot().filter_traces([ours])
-    return sum(each.size for each in taken.statistics("filename"))
+    gc.collect()
+    taken = tracemalloc.take_snapshot()
+    ours = taken.filter_traces([tracemalloc.Filter(True, "*/asgi_ws_observe/*")])
+    every, _ = tracemalloc.get_traced_memory()
+    return {"ours": sum(each.size for each in ours.statistics("filename")), "all": every}
 
 
 @api.websocket("/plain")
