@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.trace import SpanContext, SpanKind
 
+from ..current import enter_connection
 from ..fanout.core import Counters
 from ..fanout.sequences import Sequences
 from ..tracing.carriers import remote_context
+from ..tracing.contexts import attach
 from ..tracing.messages import fail
 from .carrier import carrier_of
 from .emits import Emitting, Sending, emitting
+from .listeners import Listener
 from .spans import EMPTY, inside
 
 if TYPE_CHECKING:
@@ -38,11 +41,15 @@ class Bus:
 
     Args:
         observer: Whose manager.
+
+    Attributes:
+        listener: Whether it still hears.
     """
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
         self._manager = observer.manager
+        self.listener = Listener(observer)
         self._counters = Counters()
         self._sequences = Sequences(GRACE)
         # Whether what arrives is seen before the manager sorts it out.
@@ -130,7 +137,8 @@ class Bus:
         lag = _lag(mark, own)
         if lag is not None:
             numbers.bus_lag["own" if own else "other"].observe(lag)
-        if type(sequence) is int and sequence > 0:
+        # The node's own messages have reached its clients without the bus.
+        if not own and type(sequence) is int and sequence > 0:
             now = perf_counter()
             self._sequences.arrived(publisher, str(self._manager.channel), sequence, now)
             self._settle(now)
@@ -151,6 +159,7 @@ class Bus:
 
     def close(self) -> None:
         """Count no more."""
+        self.listener.close()
         if self._settling is not None:
             self._settling.cancel()
             self._settling = None
@@ -175,15 +184,7 @@ class Bus:
     def is_listening(self) -> bool:
         """Return whether messages of other nodes can arrive, as far as can be seen."""
         thread = getattr(self._manager, "thread", None)
-        if thread is None or _is_over(thread):
-            return False
-        pubsub = getattr(self._manager, "pubsub", None)
-        if pubsub is None:
-            return True
-        # Redis: a listener that waits to try again holds on to what it lost.
-        connection = getattr(pubsub, "connection", None)
-        connected = getattr(connection, "is_connected", connection is not None)
-        return bool(connected and getattr(pubsub, "subscribed", True))
+        return thread is not None and not _is_over(thread) and self.listener.is_up()
 
     # Around the manager's own listener.
 
@@ -191,6 +192,11 @@ class Bus:
         """Return what replaces the ``_listen`` of a manager for asyncio."""
 
         async def _listen() -> AsyncIterator[Any]:
+            # The manager's task began in the connect of the first client: in its trace, and in its
+            # connection.
+            if self._observer.active:
+                attach(EMPTY)
+                enter_connection(None)
             async for raw in original():
                 yield self._safely(raw)
 
@@ -268,6 +274,8 @@ class Delivering(Sending):
                 self._described(),
             )
             self._around = EMPTY
+        else:
+            self._enter(EMPTY)
         self._stand()
 
     def _concerns(self) -> bool:

@@ -215,6 +215,7 @@ class Ack:
 
     __slots__ = (
         "_callback",
+        "_is_too_late",
         "_label",
         "_namespace",
         "_observer",
@@ -233,7 +234,7 @@ class Ack:
         self._callback = callback
         self._started = perf_counter()
         self.identity: SpanContext | None = None
-        self.is_settled = False
+        self.is_settled = self._is_too_late = False
         calling = _calling.get()
         # A call has a span of its own.
         self._tells = calling is None
@@ -255,10 +256,12 @@ class Ack:
         """Count how it ended, once."""
         if not self.is_settled and self._observer.active:
             self.is_settled = True
+            self._is_too_late = outcome == "timeout"
             self.numbers.acks[outcome] += 1
 
     def _answered(self) -> None:
-        if not self._observer.active:
+        # A call that timed out has its outcome: what still comes is thrown away.
+        if self._is_too_late or not self._observer.active:
             return
         latency = perf_counter() - self._started
         # One emit to a room is acknowledged by each of its members.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Awaitable, Callable
 from time import perf_counter
@@ -10,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 from engineio import packet
 from engineio.async_socket import AsyncSocket
 
+from ..close_codes import NO_CLOSE_FRAME
 from ..connection import Connection
+from ..current import current_connection
 from ..labels import UNMATCHED, route_template
 from ..middleware import SCOPE_KEY
-from ..states import judge_disconnect
+from ..states import Verdict, judge_disconnect
 
 if TYPE_CHECKING:
     from .observer import Observer
@@ -37,9 +40,9 @@ _WORDS: Final = {
     "transport close": "transport_close",
     "transport error": "transport_error",
 }
-# What the library calls "transport close" whatever happened, by the reason of the WebSocket's
-# record (`asgi_ws_observe.close_codes.REASONS`).
-_BY_RECORD: Final = {
+# What the library calls "transport close" whatever happened, by the reason of the WebSocket's end
+# (`asgi_ws_observe.close_codes.REASONS`).
+_BY_END: Final = {
     "ping_timeout": "ping_timeout",
     "server_shutdown": "server_shutdown",
     "tcp_reset": "transport_lost",
@@ -63,11 +66,12 @@ def _observed(observer: Observer, kind: Any) -> Any:
     class ObservedSocket(kind):  # type: ignore[misc]
         """An Engine.IO session: pings, upgrades and what closed it."""
 
-        # When the ping that is out left the queue, of `time.perf_counter()`.
+        # When the ping that is out was sent, of `time.perf_counter()`.
         ping_left: float | None = None
         # Whether an upgrade is being tried.
         upgrade_open = False
-        close_code: int | None = None
+        # How its WebSocket ended, where no middleware has a record of it.
+        verdict: Verdict | None = None
         record: Connection | None = None
 
         def receive(self, pkt: Any) -> Any:
@@ -110,13 +114,23 @@ def _observed(observer: Observer, kind: Any) -> Any:
 
 
 def _look_for_ping(observer: Observer, socket: Any, packets: Any) -> None:
-    """Take note of a ping that leaves the queue."""
-    if any(each.packet_type == packet.PING for each in packets):
+    """Have a ping tell when it leaves: after the others, which a slow client may have wait."""
+    for each in packets:
+        if each.packet_type == packet.PING:
+            each.encode = functools.partial(_leave, observer, socket, each.encode)
+
+
+def _leave(
+    observer: Observer, socket: Any, encode: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Any:
+    """Encode a ping, which is done when its turn has come, and take note of that."""
+    if socket.ping_left is None and socket.last_ping:
         socket.ping_left = perf_counter()
         transport = "websocket" if socket.upgraded else "polling"
         # The library's own note of when it put the ping into the queue is by that clock.
         delay = max(0.0, time.time() - socket.last_ping)
         observer.numbers.ping_delay[transport].observe(delay)
+    return encode(*args, **kwargs)
 
 
 def _listen(observer: Observer, socket: Any, environ: Any) -> None:
@@ -134,9 +148,7 @@ def _find_record(socket: Any, environ: Any) -> None:
     record = scope.get(SCOPE_KEY)
     if isinstance(record, Connection):
         socket.record = record
-        template = route_template(scope)
-        if template == UNMATCHED or template.startswith("/{"):
-            record.name_route(ENGINEIO_ROUTE)
+        _name_route(record)
         return
 
     environ["asgi.receive"] = _Listening(socket, receive)
@@ -159,8 +171,14 @@ class _Listening:
     async def __call__(self) -> Any:
         message = await self._receive()
         if message["type"] == "websocket.disconnect":
-            self._socket.close_code = judge_disconnect(message).code
+            self._socket.verdict = judge_disconnect(message)
         return message
+
+
+def _name_route(record: Connection) -> None:
+    template = route_template(record.scope)
+    if template == UNMATCHED or template.startswith("/{"):
+        record.name_route(ENGINEIO_ROUTE)
 
 
 def adopt(observer: Observer, eio_sid: str) -> None:
@@ -187,6 +205,10 @@ def count_rejection(observer: Observer, key: str) -> None:
     """Count a request that Engine.IO did not accept."""
     rejections = observer.numbers.rejections
     rejections[key if key in rejections else "other"] += 1
+    record = current_connection()
+    if record.id:
+        # A WebSocket that is about to be refused.
+        _name_route(record)
 
 
 def reason_of(observer: Observer, eio_sid: str | None, told: Any) -> tuple[str, int | None]:
@@ -199,23 +221,29 @@ def reason_of(observer: Observer, eio_sid: str | None, told: Any) -> tuple[str, 
     """
     reason = _WORDS.get(told, "unknown")
     socket = observer.server.eio.sockets.get(eio_sid)
-    record = getattr(socket, "record", None)
-    code = getattr(socket, "close_code", None)
-    if record is not None and record.close_code is not None:
-        code = record.close_code
+    code, closed_by, cause = _end_of(socket)
     if reason not in ("transport_close", "transport_error", "unknown"):
         return reason, code
-    if record is not None and record.reason in _BY_RECORD:
-        return _BY_RECORD[record.reason], code
-    if _is_silent(observer, socket):
+    if cause in _BY_END:
+        return _BY_END[cause], code
+    if closed_by != "client" and _is_silent(observer, socket):
         return "ping_timeout", code
-    if code == 1012:
-        return "server_shutdown", code
-    if code == 1006:
+    if code == NO_CLOSE_FRAME:
         return "transport_lost", code
     if reason == "unknown" and code is not None:
         reason = "transport_close"
     return reason, code
+
+
+def _end_of(socket: Any) -> tuple[int | None, str, str]:
+    """Return how a session's WebSocket has ended: code, by whom, why; `None` where it has not."""
+    record: Connection | None = getattr(socket, "record", None)
+    if record is not None and record.close_code is not None:
+        return record.close_code, record.closed_by, record.reason
+    verdict: Verdict | None = getattr(socket, "verdict", None)
+    if verdict is not None:
+        return verdict.code, verdict.closed_by, verdict.reason
+    return None, "", ""
 
 
 def eio_sid_of(server: Any, sid: str | None) -> str | None:

@@ -26,6 +26,12 @@ _PREFIXED: Final = re.compile(r"([A-Za-z][A-Za-z0-9_.-]{0,31}):.")
 _PLACE: Final = re.compile(r"\\\{\w*\\\}")
 # So many rooms' categories are kept: working one out takes as long as all else of a join.
 _MOST_KEPT: Final = 20_000
+# A name that is longer is not kept as it is: a client may choose one of a megabyte.
+_LONGEST: Final = 128
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST else safe_text(name, _LONGEST)
 
 
 class Categories:
@@ -57,9 +63,11 @@ class Categories:
         """Return the category of a room; a name that is no text counts as its text."""
         known = self._kept.get(room)
         if known is None:
-            if len(self._kept) >= _MOST_KEPT:
-                self._kept.clear()
-            self._kept[room] = known = self._bounded(room)
+            known = self._bounded(room)
+            if not isinstance(room, (str, bytes)) or len(room) <= _LONGEST:
+                if len(self._kept) >= _MOST_KEPT:
+                    self._kept.clear()
+                self._kept[room] = known
         return known
 
     def _bounded(self, room: Any) -> str:
@@ -68,7 +76,7 @@ class Categories:
         except Exception as error:  # noqa: BLE001
             self._errors.report("socketio", error, self._given, "the room's category is _other")
             found = None
-        return OTHER_NAME if found is None else self._numbers.category_label(str(found))
+        return OTHER_NAME if found is None else self._numbers.category_label(_short(str(found)))
 
 
 def _prefix(room: str) -> str | None:
@@ -109,7 +117,7 @@ class Names:
         if server is None or (
             name in server.handlers or name in server.namespace_handlers or self._listed(name)
         ):
-            return self._numbers.namespace_label(name)
+            return self._numbers.namespace_label(_short(name))
         return OTHER_NAME
 
     def _listed(self, name: str) -> bool:
@@ -151,7 +159,7 @@ class Names:
 
     def emitted(self, event: Any) -> str:
         """Return the label of an event that the application emits."""
-        return self._numbers.emitted_label(str(event))
+        return self._numbers.emitted_label(_short(str(event)))
 
     def target(self, rooms: dict[Any, Any], room: Any) -> tuple[str, str]:
         """Return whom an emit is for, and the category of that.

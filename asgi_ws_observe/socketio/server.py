@@ -127,6 +127,8 @@ class Instrumentation:
             self._bus = bus = Bus(self._observer)
             put(manager, "_publish", hooks.publish(bus))
             put(manager, "_listen", hooks.listen(bus))
+            put(manager, "_redis_connect", bus.listener.connecting)
+            self._observer.safely(bus, bus.listener.watch)
             for method in _METHODS:
                 put(manager, f"_handle_{method}", hooks.handle(bus, method))
 

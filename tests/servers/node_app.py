@@ -7,48 +7,24 @@ file that gets a line of JSON for each span.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, WebSocket
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 
 from asgi_ws_observe import observe
 from asgi_ws_observe.fanout import FanoutChannel, Hub
+from tests.servers.span_file import provider_of
 
 __all__ = ["app"]
 
 ROOM = "room:general"
 
 
-class Lines(SpanExporter):
-    """Writes spans into a file, one at a time."""
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Append a line for each."""
-        with Path(os.environ["NODE_SPANS"]).open("a", encoding="utf-8") as file:
-            for span in spans:
-                line = {
-                    "name": span.name,
-                    "trace": f"{span.context.trace_id:032x}",
-                    "span": f"{span.context.span_id:016x}",
-                    "parent": f"{span.parent.span_id:016x}" if span.parent else None,
-                    "start": span.start_time,
-                    "end": span.end_time,
-                    "attributes": dict(span.attributes or {}),
-                }
-                file.write(json.dumps(line) + "\n")
-        return SpanExportResult.SUCCESS
-
-
-provider = TracerProvider()
-provider.add_span_processor(SimpleSpanProcessor(Lines()))
+provider = provider_of(os.environ["NODE_SPANS"])
 
 
 def channel_of(url: str) -> FanoutChannel:

@@ -17,7 +17,7 @@ from starlette.routing import Mount
 
 from asgi_ws_observe import Settings, WebSocketObserveMiddleware
 from asgi_ws_observe.socketio import instrument_server
-from asgi_ws_observe.states import Ending
+from asgi_ws_observe.states import Ending, Verdict
 from tests.socketio.conftest import Make
 from tests.socketio.peers import Peer
 from tests.support import Spans, sample, scope, total, until
@@ -396,6 +396,6 @@ async def test_reason_before_5_12_is_found_without_the_librarys(
     """It says none there."""
     sio = make()
     peer = await Peer.join(sio)
-    peer.session.close_code = 1000
+    peer.session.verdict = Verdict(1000, "", "client", "normal")
     await sio._trigger_event("disconnect", "/", peer.sids["/"])
     assert {"transport_close": 1} == reasons(registry)

@@ -212,7 +212,7 @@ def test_lost_messages_are_counted_by_later_ones(
 ) -> None:
     """A thread has no timer to wait with."""
     monkeypatch.setattr("asgi_ws_observe.socketio.bus.GRACE", 0.0)
-    sio = node(make, bus)
+    sio, _ = node(make, bus), node(make, bus)
     for loses in (False, True, False, False):
         bus.loses = loses
         sio.emit("news")
