@@ -125,6 +125,7 @@ class Instrumentation:
         hooks, put = self._hooks, self._patches.put
         put(manager, "emit", hooks.emit)
         put(manager, "get_participants", hooks.get_participants)
+        put(manager, "_generate_ack_id", hooks.generate_ack_id)
         put(manager, "basic_enter_room", hooks.basic_enter_room)
         put(manager, "basic_leave_room", hooks.basic_leave_room)
         if hasattr(manager, "_publish"):

@@ -8,6 +8,7 @@ import socketio
 from prometheus_client import CollectorRegistry
 
 from tests.socketio.conftest import Make
+from tests.socketio.peers import Peer
 from tests.support import total
 
 
@@ -19,3 +20,13 @@ def test_mocked_engine_leaves_the_server_as_it_is(make: Make, registry: Collecto
         server.on("connect", handler)
     assert {"connect": handler} == server.handlers["/"]
     assert 0 == total(registry, "ws_observe_errors_total", part="socketio")
+
+
+async def test_mocked_ack_ids_are_given_the_callback_itself(make: Make) -> None:
+    """What an application, or its tests, put in the place of a manager's method sees the same."""
+    server = make()
+    peer = await Peer.join(server)
+    callback = mock.Mock()
+    server.manager._generate_ack_id = mock.Mock(return_value=7)
+    await server.emit("question", to=peer.sids["/"], callback=callback)
+    server.manager._generate_ack_id.assert_called_once_with(peer.sids["/"], callback)
