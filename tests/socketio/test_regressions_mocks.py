@@ -30,3 +30,15 @@ async def test_mocked_ack_ids_are_given_the_callback_itself(make: Make) -> None:
     server.manager._generate_ack_id = mock.Mock(return_value=7)
     await server.emit("question", to=peer.sids["/"], callback=callback)
     server.manager._generate_ack_id.assert_called_once_with(peer.sids["/"], callback)
+
+
+def test_packet_class_is_equal_to_that_which_was_given(make: Make) -> None:
+    """By which an application can tell what it has configured."""
+
+    class Own(socketio.packet.Packet):
+        pass
+
+    assert Own == make(serializer=Own).packet_class
+    assert socketio.packet.Packet == make().packet_class
+    assert make().packet_class not in (Own, None)
+    assert 1 == len({make().packet_class, make().packet_class, socketio.packet.Packet})
