@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from engineio import packet
 from engineio.async_socket import AsyncSocket
+from engineio.base_socket import BaseSocket
 
 from ..connection import Connection
 from ..labels import UNMATCHED, route_template
@@ -174,7 +175,7 @@ def reason_of(observer: Observer, eio_sid: str | None, told: Any) -> tuple[str, 
         told: python-socketio's own reason; `None` before 5.12, which has none.
     """
     reason = _WORDS.get(told, "unknown")
-    socket = observer.server.eio.sockets.get(eio_sid)
+    socket = _session_of(observer, eio_sid)
     record = getattr(socket, "record", None)
     code = getattr(socket, "close_code", None)
     if record is not None and record.close_code is not None:
@@ -205,8 +206,14 @@ def eio_sid_of(server: Any, sid: str | None) -> str | None:
 
 def connection_id_of(observer: Observer, eio_sid: str | None) -> str | None:
     """Return the id of the WebSocket's record, `None` where the middleware has none."""
-    record = getattr(observer.server.eio.sockets.get(eio_sid), "record", None)
+    record = getattr(_session_of(observer, eio_sid), "record", None)
     return None if record is None else record.id
+
+
+def _session_of(observer: Observer, eio_sid: str | None) -> BaseSocket | None:
+    """Return an Engine.IO session; a mock has everything, and is none."""
+    found = observer.server.eio.sockets.get(eio_sid)
+    return found if isinstance(found, BaseSocket) else None
 
 
 def _is_silent(observer: Observer, socket: Any) -> bool:

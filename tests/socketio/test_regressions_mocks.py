@@ -42,3 +42,18 @@ def test_packet_class_is_equal_to_that_which_was_given(make: Make) -> None:
     assert socketio.packet.Packet == make().packet_class
     assert make().packet_class not in (Own, None)
     assert 1 == len({make().packet_class, make().packet_class, socketio.packet.Packet})
+
+
+async def test_life_on_a_mocked_engine_is_counted(make: Make, registry: CollectorRegistry) -> None:
+    """Whatever stands for sessions and environments there."""
+    mocked = mock.AsyncMock(sockets=mock.MagicMock(), generate_id=mock.Mock(return_value="1"))
+    mocked.on = mocked.start_background_task = mock.Mock()
+    with mock.patch("socketio.server.engineio.AsyncServer", return_value=mocked):
+        server = make(server=socketio.AsyncServer(async_handlers=False))
+    server.on("connect", mock.Mock())
+    await server._handle_eio_connect("123", "environ")
+    await server._handle_eio_message("123", "0")
+    await server._handle_eio_disconnect("123", "transport close")
+    assert 1 == total(registry, "socketio_connects_total", outcome="accepted")
+    assert 1 == total(registry, "socketio_disconnects_total", reason="transport_close")
+    assert 0 == total(registry, "ws_observe_errors_total", part="socketio")
