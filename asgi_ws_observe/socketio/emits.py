@@ -146,7 +146,6 @@ class Emitting(Sending):
         callback = given.get("callback")
         if callback is not None and not self._ignored:
             self._ack = Ack(observer, self._numbers.label, self._label, callback)
-            given.put("callback", self._ack)
         if not self._ignored and observer.spans.of_events():
             self._start()
         # What goes over the bus is given its carrier where it is delivered.
@@ -156,6 +155,11 @@ class Emitting(Sending):
             context = None if span is None else trace.set_span_in_context(span, EMPTY)
             given.put("data", with_carrier(given.get("data"), carrier_of(context)))
         self._stand()
+
+    def awaited(self, callback: Any) -> Any:
+        """Return what the manager is to keep for a callback: the acknowledgement, if it is ours."""
+        ack = self._ack
+        return ack if ack is not None and ack.callback is callback else callback
 
     def _start(self) -> None:
         """Make the span, if what is current has one or one is due."""
@@ -209,18 +213,19 @@ class Ack:
     """The application's callback of an emit, called when a client acknowledges.
 
     Attributes:
+        callback: The application's.
         identity: The span context of the emit, `None` without a span.
         is_settled: Whether its outcome is counted.
     """
 
     __slots__ = (
-        "_callback",
         "_is_too_late",
         "_label",
         "_namespace",
         "_observer",
         "_started",
         "_tells",
+        "callback",
         "identity",
         "is_settled",
     )
@@ -231,7 +236,7 @@ class Ack:
         self._observer = observer
         self._namespace = namespace
         self._label = label
-        self._callback = callback
+        self.callback = callback
         self._started = perf_counter()
         self.identity: SpanContext | None = None
         self.is_settled = self._is_too_late = False
@@ -246,7 +251,7 @@ class Ack:
             self._answered()
         except Exception as error:  # noqa: BLE001
             self._observer.failed(error, self)
-        return self._callback(*args)
+        return self.callback(*args)
 
     @property
     def numbers(self) -> EventNumbers:

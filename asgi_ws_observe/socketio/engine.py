@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from engineio import packet
 from engineio.async_socket import AsyncSocket
+from engineio.base_socket import BaseSocket
 
 from ..close_codes import NO_CLOSE_FRAME
 from ..connection import Connection
@@ -220,7 +221,7 @@ def reason_of(observer: Observer, eio_sid: str | None, told: Any) -> tuple[str, 
         told: python-socketio's own reason; `None` before 5.12, which has none.
     """
     reason = _WORDS.get(told, "unknown")
-    socket = observer.server.eio.sockets.get(eio_sid)
+    socket = _session_of(observer, eio_sid)
     code, closed_by, cause = _end_of(socket)
     if reason not in ("transport_close", "transport_error", "unknown"):
         return reason, code
@@ -257,8 +258,14 @@ def eio_sid_of(server: Any, sid: str | None) -> str | None:
 
 def connection_id_of(observer: Observer, eio_sid: str | None) -> str | None:
     """Return the id of the WebSocket's record, `None` where the middleware has none."""
-    record = getattr(observer.server.eio.sockets.get(eio_sid), "record", None)
+    record = getattr(_session_of(observer, eio_sid), "record", None)
     return None if record is None else record.id
+
+
+def _session_of(observer: Observer, eio_sid: str | None) -> BaseSocket | None:
+    """Return an Engine.IO session; a mock has everything, and is none."""
+    found = observer.server.eio.sockets.get(eio_sid)
+    return found if isinstance(found, BaseSocket) else None
 
 
 def _is_silent(observer: Observer, socket: Any) -> bool:

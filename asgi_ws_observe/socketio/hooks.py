@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .carrier import carrier_of, with_carrier
-from .emits import emitting
+from .emits import Emitting, emitting
 from .engine import count_rejection
 from .events import received
 from .observer import Observer
@@ -53,6 +53,18 @@ class PlainHooks:
             return iter(found)
 
         return get_participants
+
+    def generate_ack_id(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """``_generate_ack_id``: a callback is kept until the client acknowledges."""
+        observer = self._observer
+
+        def _generate_ack_id(sid: Any, callback: Any) -> Any:
+            sending = emitting.get()
+            if observer.active and isinstance(sending, Emitting):
+                callback = sending.awaited(callback)
+            return original(sid, callback)
+
+        return _generate_ack_id
 
     def basic_enter_room(self, original: Callable[..., Any]) -> Callable[..., Any]:
         """``basic_enter_room``: a client enters a room."""

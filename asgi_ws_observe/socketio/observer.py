@@ -129,7 +129,7 @@ class Observer:
 
     def header_of(self, environ: Any) -> tuple[SpanContext, str] | None:
         """Return what a client's headers carry, and what it is: ``parent`` or ``link``."""
-        parent = environ.get("HTTP_TRACEPARENT")
+        parent = environ.get("HTTP_TRACEPARENT") if isinstance(environ, dict) else None
         if parent is None:
             return None
         word = self._headers.of(environ.get("asgi.scope") or {}, self._errors).header

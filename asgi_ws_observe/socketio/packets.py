@@ -22,10 +22,19 @@ def counted(observer: Observer, kind: type[Any]) -> type[Any]:
 
     Args:
         observer: Whose packets.
-        kind: The server's own class of packets.
+        kind: The server's own class of packets, to which it is equal.
     """
 
-    class CountedPacket(kind):  # type: ignore[misc]
+    class Equal(type(kind)):  # type: ignore[misc]
+        def __eq__(cls, other: object) -> bool:
+            return getattr(other, "counted_kind", other) is kind
+
+        def __hash__(cls) -> int:
+            return hash(kind)
+
+    class CountedPacket(kind, metaclass=Equal):  # type: ignore[misc]
+        counted_kind = kind
+
         def encode(self) -> Any:
             encoded = super().encode()
             observer.safely(_PART, _encoded, observer, self, encoded)

@@ -31,6 +31,10 @@ __all__ = ["Instrumentation", "instrument_manager", "instrument_server"]
 #: Where a server, or a manager, holds its instrumentation.
 _KEY: Final = "_asgi_ws_observe"
 _METHODS: Final = ("emit", "disconnect", "enter_room", "leave_room", "close_room")
+# Looked up once: tests of applications put mocks in the place of these classes.
+_ASYNC_ENGINE: Final = engineio.AsyncServer
+_ENGINES: Final = (engineio.AsyncServer, engineio.Server)
+_SERVERS: Final = (socketio.AsyncServer, socketio.Server)
 
 
 class Instrumentation:
@@ -96,7 +100,7 @@ class Instrumentation:
         put(server, "save_session", hooks.save_session)
         put(server, "packet_class", lambda kind: counted(self._observer, kind))
         self._eio_handlers: tuple[Any, Any] | None = None
-        if isinstance(server.eio, (engineio.AsyncServer, engineio.Server)):
+        if isinstance(server.eio, _ENGINES):
             put(server.eio, "_log_error_once", hooks.log_error_once)
         if isinstance(hooks, AsyncHooks):
             self._patch_engine(server, hooks)
@@ -106,7 +110,7 @@ class Instrumentation:
     def _patch_engine(self, server: Any, hooks: AsyncHooks) -> None:
         original = server._handle_eio_connect
         self._patches.put(server, "_handle_eio_connect", hooks.handle_eio_connect)
-        if not isinstance(server.eio, engineio.AsyncServer):
+        if not isinstance(server.eio, _ASYNC_ENGINE):
             return
         # The server gave Engine.IO its own method when it was made; whoever has replaced that since
         # calls the server's.
@@ -121,6 +125,7 @@ class Instrumentation:
         hooks, put = self._hooks, self._patches.put
         put(manager, "emit", hooks.emit)
         put(manager, "get_participants", hooks.get_participants)
+        put(manager, "_generate_ack_id", hooks.generate_ack_id)
         put(manager, "basic_enter_room", hooks.basic_enter_room)
         put(manager, "basic_leave_room", hooks.basic_leave_room)
         if hasattr(manager, "_publish"):
@@ -164,7 +169,7 @@ def instrument_server(
     Raises:
         SettingsError: Something is not accepted.
     """
-    if not isinstance(server, (socketio.AsyncServer, socketio.Server)):
+    if not isinstance(server, _SERVERS):
         raise SettingsError(
             f"instrument_server: got {server!r}; accepted: a socketio.AsyncServer or "
             "socketio.Server (give it the server, not the ASGIApp)"
