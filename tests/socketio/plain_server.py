@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from tests.servers.harness import serving
 #: Where it takes connections; `CLOSED` refuses them.
 NAMESPACES: Final = ("/", "/chat")
 CLOSED: Final = "/closed"
+NO_FILES: Final[Mapping[str, Any]] = {}
 
 
 class PlainServer:
@@ -44,6 +45,11 @@ class PlainServer:
     def args(self, event: str) -> list[list[Any]]:
         """Return the arguments of each event of this name."""
         return [list(args) for _, name, *args in self.events if name == event]
+
+    def clear(self) -> None:
+        """Forget what it saw."""
+        for seen in (self.headers, self.requests, self.auth, self.events, self.answers):
+            seen.clear()
 
     def release(self) -> None:
         """Let the handlers return that never answer."""
@@ -87,10 +93,15 @@ class PlainServer:
 
 
 @contextmanager
-def plain_server() -> Iterator[PlainServer]:
-    """Serve it on a free port, under uvicorn."""
+def plain_server(files: Mapping[str, Any] = NO_FILES) -> Iterator[PlainServer]:
+    """Serve it on a free port, under uvicorn.
+
+    Args:
+        files: URLs of files, or of folders, that it has as well.
+    """
     server = PlainServer()
-    with serving(socketio.ASGIApp(server.socketio), "websockets-sansio") as address:
+    app = socketio.ASGIApp(server.socketio, static_files=dict(files))
+    with serving(app, "websockets-sansio") as address:
         server.url = f"http://{address}"
         yield server
         server.release()

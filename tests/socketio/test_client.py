@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import logging
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -40,8 +41,7 @@ def served() -> Iterator[PlainServer]:
 @pytest.fixture
 def server(served: PlainServer) -> PlainServer:
     """The server, with nothing in it."""
-    for seen in (served.headers, served.requests, served.auth, served.events, served.answers):
-        seen.clear()
+    served.clear()
     return served
 
 
@@ -236,6 +236,10 @@ async def test_headers_from_a_coroutine_are_fresh(
     assert 2 == len(set(server.headers))
 
 
+@pytest.mark.skipif(
+    "retry" not in inspect.signature(socketio.AsyncClient.connect).parameters,
+    reason="python-socketio 5.11 and later",
+)
 async def test_first_connection_that_is_retried_is_one_trace(
     make: MakeClient, server: PlainServer, spans: Spans
 ) -> None:
