@@ -93,6 +93,11 @@ def _names(inject: object) -> frozenset[str]:
     )
 
 
+def _ours(headers: object) -> ConnectHeaders | None:
+    owner = getattr(headers, "__self__", None)
+    return owner if isinstance(owner, ConnectHeaders) else None
+
+
 class ClientInstrumentation:
     """What `instrument_client` did to one client.
 
@@ -114,9 +119,7 @@ class ClientInstrumentation:
         self._events = events
         self._trust = trust
         self._active = True
-        # Those that the client was last given.
-        self._headers: ConnectHeaders | None = None
-        # The span of the first connection, to which later ones are linked.
+        # The span of the connection that the application made; later ones are linked to it.
         self._first: SpanContext | None = None
         self._patches: list[tuple[Any, str, Any, Any]] = []
         for name, prepare in (
@@ -138,12 +141,10 @@ class ClientInstrumentation:
                     delattr(place, name)
                 else:
                     setattr(place, name, earlier)
-        self._patches.clear()
         if self.client.__dict__.get(_OWN) is self:
             delattr(self.client, _OWN)
-        headers = self._headers
-        if headers is not None and self.client.connection_headers == headers.ask:
-            self.client.connection_headers = headers.meant
+        if (ours := _ours(self.client.connection_headers)) is not None:
+            self.client.connection_headers = ours.meant
 
     def _patch(self, place: Any, name: str, own: Any) -> None:
         self._patches.append((place, name, own, place.__dict__.get(name)))
@@ -193,21 +194,22 @@ class ClientInstrumentation:
     ) -> Prepared:
         current = get_current()
         before = before_connect(current)
-        earlier = self._headers
-        again = earlier is not None and headers == earlier.ask
-        meant = earlier.meant if earlier is not None and again else headers
+        # A client that comes back gives what it was given.
+        earlier = _ours(headers)
+        again = earlier is not None
+        meant = headers if earlier is None else earlier.meant
         # A reconnection runs where the first connection was made: long over, and nobody's parent.
         alone = again and before is None
         context = hidden(current) if alone else current
         link = self._first if alone else None
         place = ",".join(sorted(self._namespaces(namespaces)))
         span = self._spans.begin("connect", place, None, SpanKind.CLIENT, parent=context, link=link)
-        if span is not None and not again:
+        if span is not None and not again and not self.client.connected:
             self._first = span.get_span_context()
-        self._headers = ConnectHeaders({} if meant is None else meant, self._header)
+        asked = ConnectHeaders({} if meant is None else meant, self._header)
         context = connecting(inside(span, context), current if before is None else before)
-        step = Step(context, span, self._spans, self._headers.settle)
-        args = (url, self._headers.ask, auth, transports, namespaces, *more)
+        step = Step(context, span, self._spans, asked.settle)
+        args = (url, asked.ask, auth, transports, namespaces, *more)
         return step, args, options
 
     def _namespaces(self, given: Any) -> Collection[str]:

@@ -82,7 +82,9 @@ class Step:
         error: BaseException | None,
         stack: TracebackType | None,
     ) -> None:
-        attach(self._before)
+        # A coroutine that is thrown away is closed wherever that happens.
+        if get_current() is self.context:
+            attach(self._before)
         if self._left is not None:
             self._left()
         self._spans.end(self._span, error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import inspect
 import logging
@@ -200,6 +201,22 @@ async def test_wrong_arguments_are_the_clients_affair(make: MakeClient, spans: S
     assert [] == spans.all()
 
 
+async def test_connection_that_is_there_is_not_made_again(
+    make: MakeClient, server: PlainServer, spans: Spans
+) -> None:
+    """The client's exception comes through, and a reconnection is one as before."""
+    client = make()
+    instrument_client(client, tracer_provider=spans.provider)
+    await client.connect(server.url, transports=["websocket"])
+    with pytest.raises(socketio.exceptions.ConnectionError, match="Already connected"):
+        await client.connect(server.url)
+    await drop(client, server)
+    first, failed, again = spans.named("connect /")
+    assert StatusCode.ERROR == failed.status.status_code
+    assert [first.get_span_context()] == [each.context for each in again.links]
+    assert [identity(again)] == [parts(each) for each in server.headers[1:]]
+
+
 async def test_reconnection_is_a_trace_of_its_own(
     make: MakeClient, server: PlainServer, spans: Spans
 ) -> None:
@@ -245,9 +262,12 @@ async def test_first_connection_that_is_retried_is_one_trace(
 ) -> None:
     """The attempts that ``retry`` makes belong to the call."""
     client = make()
-    urls = iter(["http://127.0.0.1:1", server.url])
+    urls, seen = iter(["http://127.0.0.1:1", server.url]), []
+    client.on("connect", lambda: seen.append(get_current()))
     instrument_client(client, tracer_provider=spans.provider)
     await client.connect(lambda: next(urls), transports=["websocket"], retry=True)
+    await until(lambda: seen)
+    assert [get_current()] == seen
     inner, outer = spans.named("connect /")
     assert identity(outer) == parent(inner)
     assert [identity(inner)] == [parts(each) for each in server.headers]
@@ -265,6 +285,19 @@ async def test_connection_leaves_nothing_current_behind(
     await client.connect(server.url)
     assert [before] == seen
     assert before is get_current()
+
+
+async def test_headers_that_the_client_moves_are_there_again(
+    make: MakeClient, server: PlainServer, spans: Spans
+) -> None:
+    """It puts those for WebSockets into the application's own, at the first connection."""
+    client = make(websocket_extra_options={"headers": {"x-extra": "1"}})
+    instrument_client(client, tracer_provider=spans.provider)
+    await client.connect(server.url, headers={"x-user": "7"}, transports=["websocket"])
+    await drop(client, server)
+    assert [("7", "1")] * 2 == [
+        (each["HTTP_X_USER"], each.get("HTTP_X_EXTRA")) for each in server.requests
+    ]
 
 
 # Sending.
@@ -409,6 +442,25 @@ async def test_call_is_one_span_around_the_wait(
     assert [span] == spans.all()
     assert SpanKind.CLIENT == span.kind
     assert attributes("send", "echo") == span.attributes
+
+
+async def test_event_inside_a_call_is_a_span_of_its_own(server: PlainServer, spans: Spans) -> None:
+    """Where a class of the application's sends more than it was told to."""
+
+    class Audited(socketio.AsyncClient):  # type: ignore[misc]
+        async def emit(self, event: str, *args: Any, **kwargs: Any) -> None:
+            if event != "audit":
+                await self.emit("audit")
+            await super().emit(event, *args, **kwargs)
+
+    client = Audited(handle_sigint=False)
+    instrument_client(client, tracer_provider=spans.provider)
+    await client.connect(server.url, transports=["websocket"])
+    await client.call("echo")
+    await client.disconnect()
+    called, audited = await one(spans, "call echo"), await one(spans, "send audit")
+    assert identity(called) == parent(audited) == carried(server.args("echo")[0][0])
+    assert identity(audited) == carried(server.args("audit")[0][0])
 
 
 async def test_call_without_an_answer_fails(client: Any, spans: Spans) -> None:
@@ -571,13 +623,14 @@ async def test_without_an_sdk_and_context_nothing_is_different(
     assert [None] == server.headers
 
 
+@pytest.mark.parametrize("provider", [TracerProvider, lambda: Off()])
 async def test_sdk_that_is_switched_off_is_none(
-    make: MakeClient, server: PlainServer, monkeypatch: pytest.MonkeyPatch
+    make: MakeClient, server: PlainServer, monkeypatch: pytest.MonkeyPatch, provider: Any
 ) -> None:
     """A current context is sent along."""
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
     client = make()
-    instrument_client(client, tracer_provider=TracerProvider())
+    instrument_client(client, tracer_provider=provider())
     attach(holding())
     await client.connect(server.url)
     await client.call("echo", "a")
@@ -595,6 +648,16 @@ async def test_trace_that_is_not_sampled_is_sent_along(
     await client.call("echo", "a")
     assert server.args("echo")[0][1]["traceparent"].endswith(("-00", "-02"))
     assert [] == spans.all()
+
+
+class Off(trace.TracerProvider):
+    """Switched off, as versions of the API before 1.30 have it."""
+
+    def get_tracer(self, *_: Any, **__: Any) -> Any:
+        return self
+
+    def start_span(self, *_: Any, **__: Any) -> trace.Span:
+        return trace.INVALID_SPAN
 
 
 class Broken(Sampler, SpanProcessor):
@@ -654,6 +717,18 @@ async def test_event_names_are_harmless(client: Any, spans: Spans, event: Any, n
     await one(spans, f"send {name}")
 
 
+async def test_call_that_is_thrown_away_changes_nothing_elsewhere(
+    client: Any, server: PlainServer, spans: Spans
+) -> None:
+    """What is current where it is closed stays so."""
+    call = client.call("silent")
+    contextvars.copy_context().run(call.send, None)
+    attach(before := holding())
+    call.close()
+    assert before is get_current()
+    assert "GeneratorExit" == ((await one(spans, "call silent")).attributes or {})["error.type"]
+
+
 # Once, and undone.
 
 
@@ -698,6 +773,22 @@ async def test_answer_after_all_is_undone_makes_no_span(
     client._asgi_ws_observe.uninstrument()
     await until(lambda: got)
     assert [] == spans.named("ack")
+
+
+async def test_headers_that_were_kept_are_the_applications(
+    make: MakeClient, server: PlainServer, spans: Spans
+) -> None:
+    """What was ours adds nothing any more."""
+    client = make()
+    undo = instrument_client(client, tracer_provider=spans.provider)
+    await client.connect(server.url, headers={"x-user": "7"})
+    kept = client.connection_headers
+    undo.uninstrument()
+    await client.disconnect()
+    attach(holding())
+    await client.connect(server.url, headers=kept)
+    assert "7" == server.requests[1]["HTTP_X_USER"]
+    assert server.headers[1] is None
 
 
 async def test_somebody_elses_patches_survive(
