@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Final, TypeAlias, cast
 
-import socketio  # type: ignore[import-untyped]
+import socketio
 from opentelemetry.context import create_key, set_value
 from opentelemetry.trace import Span, SpanContext, SpanKind, TracerProvider
 

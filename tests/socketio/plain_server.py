@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-import socketio  # type: ignore[import-untyped]
+import socketio
 
 from tests.servers.harness import serving
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-import socketio  # type: ignore[import-untyped]
+import socketio
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
