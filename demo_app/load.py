@@ -11,20 +11,15 @@ from typing import Final
 from urllib.parse import quote, urlsplit
 
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from websockets.exceptions import WebSocketException
 
 from .client import Client
 from .plan import ENDINGS, Script, plan
 from .protocol import PRIVATE_ROOM, CrashRequestedError
-from .truth import ROUTE, Demos, Series, Truth, compare, series
+from .report import Row, play, report, settled
+from .truth import ROUTE, Demos, Truth, compare, series
 
 __all__ = ["load"]
-
-#: Seconds that the server's numbers may take to settle.
-_PATIENCE: Final = 10.0
 
 #: Ending -> the code that the client closes with, and the reason that it stands for.
 _CLOSES: Final = {
@@ -82,46 +77,24 @@ async def _run(scripts: list[Script], demos: Demos, urls: list[str], console: Co
             "rooms, counts on /metrics and not here."
         )
     truth = Truth()
-    await _play_all(scripts, urls, truth, console)
-    rows = await _settled(demos, truth, before)
-    _report(console, scripts, truth, rows)
-    equal = all(counted == exposed for _, counted, exposed in rows)
-    return 0 if equal and not truth.surprises else 1
+    # Each to the next node, so that every room has people on all of them.
+    parts = [
+        asyncio.create_task(_play(script, url, truth))
+        for script, url in zip(scripts, cycle(urls), strict=False)
+    ]
+    await play(
+        parts,
+        console,
+        lambda: f"{truth.open} open, {truth.messages('in')} sent, {truth.messages('out')} heard",
+    )
 
+    def rows() -> list[Row]:
+        after = demos.numbers()
+        return [*compare(truth, before, after), *demos.carried(before, after)]
 
-async def _play_all(scripts: list[Script], urls: list[str], truth: Truth, console: Console) -> None:
-    columns = SpinnerColumn(), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("connecting", total=len(scripts))
-        # Each to the next node, so that every room has people on all of them.
-        pending = {
-            asyncio.create_task(_play(script, url, truth))
-            for script, url in zip(scripts, cycle(urls), strict=False)
-        }
-        try:
-            while pending:
-                done, pending = await asyncio.wait(
-                    pending, timeout=0.1, return_when=asyncio.FIRST_COMPLETED
-                )
-                for each in done:
-                    each.result()
-                progress.update(
-                    bar,
-                    advance=len(done),
-                    description=f"{truth.open} open, {truth.messages('in')} sent, "
-                    f"{truth.messages('out')} heard",
-                )
-        finally:
-            await _cancel(pending)
-
-
-async def _cancel(tasks: set[asyncio.Task[None]]) -> None:
-    # Before Python 3.12 `wait_for` loses a cancellation that comes together with its result, so
-    # once is not enough.
-    while tasks:
-        for task in tasks:
-            task.cancel()
-        _, tasks = await asyncio.wait(tasks, timeout=0.2)
+    kinds = Counter(script.ending for script in scripts)
+    did = [(kinds[ending], text) for ending, (_, text) in ENDINGS.items()]
+    return report(console, did, await settled(rows), truth.surprises)
 
 
 async def _play(script: Script, url: str, truth: Truth) -> None:
@@ -187,49 +160,3 @@ async def _end(script: Script, client: Client, truth: Truth) -> None:
         code, reason = _CLOSES[script.ending]
         await client.close(code)
         truth.closed(code or 1005, "client", reason)
-
-
-async def _settled(
-    demos: Demos, truth: Truth, before: dict[Series, float]
-) -> list[tuple[str, int, int]]:
-    """Return the comparison, as soon as two in a row are equal, or when the patience ends."""
-    loop = asyncio.get_running_loop()
-    ends = loop.time() + _PATIENCE
-    agreed = 0
-    while True:
-        after = await asyncio.to_thread(demos.numbers)
-        rows = [*compare(truth, before, after), *demos.carried(before, after)]
-        agreed = agreed + 1 if all(counted == exposed for _, counted, exposed in rows) else 0
-        if agreed == 2 or loop.time() > ends:
-            return rows
-        await asyncio.sleep(0.1)
-
-
-def _report(
-    console: Console, scripts: list[Script], truth: Truth, rows: list[tuple[str, int, int]]
-) -> None:
-    kinds = Counter(script.ending for script in scripts)
-    did = Table("clients", "what they did", title="The load", title_justify="left")
-    for ending, (_, text) in ENDINGS.items():
-        if kinds[ending]:
-            did.add_row(str(kinds[ending]), text)
-    table = Table("what", title="Compared", title_justify="left")
-    table.add_column("the clients", justify="right")
-    table.add_column("/metrics", justify="right")
-    table.add_column("")
-    for title, counted, exposed in rows:
-        mark = "[green]✓[/]" if counted == exposed else "[bold red]✗[/]"
-        table.add_row(escape(title), str(counted), str(exposed), mark)
-    console.print(did, table)
-    for surprise in truth.surprises[:5]:
-        console.print(f"[red]Unexpected:[/] {escape(surprise)}")
-    if more := len(truth.surprises[5:]):
-        console.print(f"[red]Unexpected:[/] {more} more")
-    wrong = sum(counted != exposed for _, counted, exposed in rows)
-    if wrong or truth.surprises:
-        console.print(
-            f"[bold red]{wrong} of {len(rows)} rows differ.[/] "
-            "Was somebody else connected? /metrics counts them too."
-        )
-    else:
-        console.print(f"[bold green]All {len(rows)} rows are equal.[/]")

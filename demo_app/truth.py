@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import urllib.error
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from http.client import HTTPException
-from typing import Any, Final
-
-from prometheus_client.parser import text_string_to_metric_families
+from typing import Final
 
 from .protocol import CLOSE_CODES
+from .remote import Remote, Series, series
 
 __all__ = ["NOT_ROUTED", "ROUTE", "Demo", "Demos", "Series", "Truth", "compare", "series"]
-
-#: A sample's name and its labels.
-Series = tuple[str, frozenset[tuple[str, str]]]
 
 #: The label ``route`` of a room, and of a path that is none.
 ROUTE: Final = "/rooms/{room}"
@@ -32,11 +24,6 @@ _COMPARED: Final = {
     "ws_message_bytes_total": "bytes",
     "ws_connections_active": "still open",
 }
-
-
-def series(name: str, **labels: str) -> Series:
-    """Return the key of a sample."""
-    return name, frozenset(labels.items())
 
 
 #: What the nodes publish of the rooms, and deliver.
@@ -93,48 +80,17 @@ class Truth:
         return self.numbers[series("ws_messages_total", route=ROUTE, direction=direction)]
 
 
-class Demo:
-    """The server that the load drives, by HTTP.
-
-    Args:
-        url: Its address, ``http://...``, without a path.
-    """
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-
-    def about(self) -> dict[str, Any]:
-        """Return what the server says about itself: ``workers``, and ``shared`` for a bus.
-
-        Raises:
-            ValueError: There is no demo; says so in one line.
-        """
-        try:
-            about = json.loads(self._get("/about"))
-            return {"workers": about["workers"], "shared": about["bus"]["system"] != "memory"}
-        except urllib.error.URLError as error:
-            if not isinstance(error, urllib.error.HTTPError):
-                raise ValueError(
-                    f"nobody answers at {self._url} ({error.reason}); "
-                    "start the demo first: python -m demo_app"
-                ) from None
-        except (OSError, HTTPException, ValueError, LookupError, TypeError):
-            pass
-        raise ValueError(f"what answers at {self._url} is not this demo; say where with --url")
+class Demo(Remote):
+    """The server that the load drives."""
 
     def numbers(self) -> dict[Series, float]:
         """Return the samples that are compared."""
         numbers: dict[Series, float] = {}
-        for family in text_string_to_metric_families(self._get("/metrics")):
-            for sample in family.samples:
-                if sample.name in _COMPARED or sample.name in _CARRIED:
-                    key = series(sample.name, **_known_to_clients(sample.labels))
-                    numbers[key] = numbers.get(key, 0.0) + sample.value
+        for name, labels, value in self.samples():
+            if name in _COMPARED or name in _CARRIED:
+                key = series(name, **_known_to_clients(labels))
+                numbers[key] = numbers.get(key, 0.0) + value
         return numbers
-
-    def _get(self, path: str) -> str:
-        with urllib.request.urlopen(self._url + path, timeout=10) as answer:  # noqa: S310
-            return str(answer.read().decode())
 
 
 class Demos:
@@ -156,7 +112,7 @@ class Demos:
         self._demos = [Demo(url) for url in urls]
         about = [demo.about() for demo in self._demos]
         self.processes = sum(each["workers"] for each in about)
-        self._shared = all(each["shared"] for each in about)
+        self._shared = all(each["bus"]["system"] != "memory" for each in about)
 
     def numbers(self) -> dict[Series, float]:
         """Return the samples that are compared."""

@@ -248,23 +248,27 @@ class Delivering(Sending):
         message: What the manager is to work on.
     """
 
-    __slots__ = ("_lag", "_method", "_remote", "message")
+    __slots__ = ("_ignored", "_lag", "_method", "_remote", "message")
 
     def __init__(self, observer: Observer, method: str, message: dict[str, Any]) -> None:
         super().__init__(observer, "other")
         self._method = method
         self.message = message
+        self._ignored = False
         self._remote: SpanContext | None = None
         self._lag: float | None = None
 
     def _begin(self) -> None:
         observer, message = self._observer, self.message
         mark = message.get(BUS_KEY)
-        if isinstance(mark, dict):
+        event = message.get("event") if self._method == "emit" else self._method
+        self._ignored = self._method == "emit" and str(event) in observer.ignored
+        if isinstance(mark, dict) and not self._ignored:
             self._remote = remote_context(mark)
             self._lag = _lag(mark, False)
-        namespace, room = message.get("namespace") or "/", message.get("room")
-        event = message.get("event") if self._method == "emit" else self._method
+        # One who is disconnected is named by the sid alone.
+        room = message.get("room") or message.get("sid")
+        namespace = message.get("namespace") or "/"
         self._address(event, namespace, room, message.get("skip_sid"))
         if self._remote is not None and observer.spans.of_events() and self._concerns():
             self._span = observer.spans.start(
@@ -299,7 +303,7 @@ class Delivering(Sending):
 
     def _end(self, error: BaseException | None) -> None:
         emitting.reset(self._token)
-        if self._method == "emit":
+        if self._method == "emit" and not self._ignored:
             self._count()
         span = self._span
         if span is None:

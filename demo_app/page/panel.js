@@ -1,5 +1,6 @@
 // The live panel: reads /metrics every two seconds and draws what changed.
 
+import { number, quantile, rate, samples, spark, time, whole } from "./numbers.js";
 import { $, make } from "./view.js";
 
 const EVERY = 2000;
@@ -21,18 +22,6 @@ const MEANING = {
   "4100 client": ["bored", "app"], "4xxx client": ["undeclared", "app"],
 };
 
-function* samples(text) {
-  for (const line of text.split("\n")) {
-    const found = /^(\w+)(?:\{(.*)\})? (\S+)/.exec(line);
-    if (!found || line.startsWith("#")) continue;
-    const labels = {};
-    for (const [, name, value] of (found[2] ?? "").matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)) {
-      labels[name] = value;
-    }
-    yield { name: found[1], labels, value: Number(found[3]) };
-  }
-}
-
 function read(text) {
   const now = { at: performance.now() / 1000, active: 0, connects: 0, in: 0, out: 0 };
   now.closes = new Map();
@@ -47,56 +36,6 @@ function read(text) {
     else if (name === HANDLER) add(now.buckets, Number(labels.le.replace("+Inf", "Infinity")));
   }
   return now;
-}
-
-// As histogram_quantile does it: linear inside the bucket.
-function quantile(share, now, before) {
-  const bounds = [...now.buckets.keys()].sort((a, b) => a - b);
-  const grown = bounds.map((bound) => now.buckets.get(bound) - (before.buckets.get(bound) ?? 0));
-  const total = grown.at(-1);
-  if (!total) return null;
-  const place = grown.findIndex((count) => count >= share * total);
-  const [low, below] = place ? [bounds[place - 1], grown[place - 1]] : [0, 0];
-  if (bounds[place] === Infinity) return low;
-  return low + (bounds[place] - low) * ((share * total - below) / (grown[place] - below));
-}
-
-const NS = "http://www.w3.org/2000/svg";
-
-function spark(id, values) {
-  const svg = $(id);
-  const [width, height] = [100, 28];
-  const most = Math.max(...values, 1e-9);
-  // A young history takes the whole width soon.
-  const step = width / (Math.max(values.length, 12) - 1);
-  const points = values.map((value, place) => {
-    const x = width - (values.length - 1 - place) * step;
-    return `${x.toFixed(1)} ${(height - 2 - (value / most) * (height - 5)).toFixed(1)}`;
-  });
-  if (!svg.firstChild) {
-    svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    svg.setAttribute("preserveAspectRatio", "none");
-    svg.setAttribute("aria-hidden", "true");
-    svg.append(document.createElementNS(NS, "path"), document.createElementNS(NS, "path"));
-  }
-  const start = width - (values.length - 1) * step;
-  const [area, line] = svg.children;
-  line.setAttribute("d", `M${points.join("L")}`);
-  area.setAttribute("d", `M${start} ${height}L${points.join("L")}L${width} ${height}Z`);
-}
-
-const whole = new Intl.NumberFormat();
-const rate = (value) => (value < 10 ? value.toFixed(1) : whole.format(Math.round(value)));
-
-function time(seconds) {
-  if (seconds === null) return "–";
-  if (seconds >= 1) return `${seconds.toFixed(1)} s`;
-  const thousandth = seconds * 1000;
-  return `${thousandth < 10 ? thousandth.toFixed(1) : Math.round(thousandth)} ms`;
-}
-
-function number(id, text, detail = "") {
-  $(id).replaceChildren(text, ...(detail ? [make("small", "", detail)] : []));
 }
 
 function drawCloses(closes) {
@@ -122,8 +61,8 @@ function draw(now) {
   now.rates = { in: (now.in - previous.in) / seconds, out: (now.out - previous.out) / seconds };
   now.rates.connects = (now.connects - previous.connects) / seconds;
   const minute = history.find((each) => now.at - each.at <= 62) ?? { buckets: new Map() };
-  now.p50 = quantile(0.5, now, minute);
-  now.p99 = quantile(0.99, now, minute);
+  now.p50 = quantile(0.5, now.buckets, minute.buckets);
+  now.p99 = quantile(0.99, now.buckets, minute.buckets);
   history.push(now);
   if (history.length > KEPT) history.shift();
 

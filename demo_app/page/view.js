@@ -58,7 +58,8 @@ export function showBus({ node, nodes, bus }) {
   $("c-nodes").textContent = nodes.join(", ");
 }
 
-export function showChat({ name, text, at, node }, own) {
+// Returns the bubble.
+export function showChat({ name, text, at, node }, own, home = here) {
   const follows = last?.name === name && last.node === node && at - last.at < 120;
   last = { name, at, node };
   const bubble = make("div", "bubble", text);
@@ -68,11 +69,12 @@ export function showChat({ name, text, at, node }, own) {
   } else {
     const author = make("span", "author", name);
     author.style.setProperty("--hue", hue(name));
-    const from = make("span", node === here ? "from" : "from other", node);
+    const from = make("span", node === home ? "from" : "from other", node);
     const head = make("div", "head", author, from, make("time", "", clock(at)));
     item.append(avatar(name), make("div", "body", head, bubble));
   }
   append(item);
+  return bubble;
 }
 
 export function showEvent(text, kind = "") {
