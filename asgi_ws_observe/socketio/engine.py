@@ -44,6 +44,8 @@ _BY_END: Final = {
     "too_big": "transport_error",
     "bad_data": "transport_error",
 }
+# What an observed session's methods need of it.
+_STATE: Final = ("ping_left", "upgrade_open", "verdict", "record")
 # A ping that is as old as this share of the timeout had its time: the library measures from the
 # last thing that it received, which may be a moment before.
 _SPENT: Final = 0.9
@@ -54,7 +56,10 @@ def _observed(kind: Any) -> Any:
     """Return a class of sockets that tells an observer what happens; one for each of theirs."""
 
     class ObservedSocket(kind):  # type: ignore[misc]
-        """An Engine.IO session: pings, upgrades and what closed it."""
+        """An Engine.IO session: pings, upgrades and what closed it.
+
+        Its methods wait long, and may go on when `release` has given the session its class back.
+        """
 
         observer: Observer
         # When the ping that is out was sent, of `time.perf_counter()`.
@@ -71,10 +76,12 @@ def _observed(kind: Any) -> Any:
                 transport = "websocket" if self.upgraded else "polling"
                 numbers = self.observer.numbers
                 numbers.ping_rtt[transport].observe(perf_counter() - left)
-            return await super().receive(pkt)
+            return await kind.receive(self, pkt)
 
         async def poll(self) -> Any:
-            packets = await super().poll()
+            packets = await kind.poll(self)
+            if not self.observer.active:
+                return packets
             if self.upgrade_open and self.upgraded:
                 self.upgrade_open = False
                 self.observer.numbers.upgrades["ok"] += 1
@@ -86,16 +93,16 @@ def _observed(kind: Any) -> Any:
             self.upgrade_open = bool(self.connected)
             try:
                 _listen(self, environ)
-                return await super()._upgrade_websocket(environ)
+                return await kind._upgrade_websocket(self, environ)
             finally:
-                if self.upgrade_open:
+                if self.upgrade_open and self.observer.active:
                     self.upgrade_open = False
                     self.observer.numbers.upgrades["failed"] += 1
 
         async def _websocket_handler(self, ws: Any) -> Any:
             if self.record is not None:
                 self.record.carries_packets()
-            return await super()._websocket_handler(ws)
+            return await kind._websocket_handler(self, ws)
 
     return ObservedSocket
 
@@ -165,6 +172,8 @@ def release(server: Any) -> None:
     for socket in list(server.eio.sockets.values()):
         kind = type(socket)
         if hasattr(kind, "upgrade_open"):
+            for name in _STATE:
+                setattr(socket, name, getattr(socket, name))
             socket.__class__ = kind.__mro__[1]
 
 
