@@ -52,6 +52,8 @@ _BY_END: Final = {
     "too_big": "transport_error",
     "bad_data": "transport_error",
 }
+# What an observed session's methods need of it.
+_STATE: Final = ("ping_left", "upgrade_open", "verdict", "record")
 # A ping that is as old as this share of the timeout had its time: the library measures from the
 # last thing that it received, which may be a moment before.
 _SPENT: Final = 0.9
@@ -65,7 +67,10 @@ def _observed(observer: Observer, kind: Any) -> Any:
     """
 
     class ObservedSocket(kind):  # type: ignore[misc]
-        """An Engine.IO session: pings, upgrades and what closed it."""
+        """An Engine.IO session: pings, upgrades and what closed it.
+
+        Its methods wait long, and may go on when `release` has given the session its class back.
+        """
 
         # When the ping that is out was sent, of `time.perf_counter()`.
         ping_left: float | None = None
@@ -84,6 +89,8 @@ def _observed(observer: Observer, kind: Any) -> Any:
 
         async def poll(self) -> Any:
             packets = await kind.poll(self)
+            if not observer.active:
+                return packets
             if self.upgrade_open and self.upgraded:
                 self.upgrade_open = False
                 observer.numbers.upgrades["ok"] += 1
@@ -102,7 +109,7 @@ def _observed(observer: Observer, kind: Any) -> Any:
             try:
                 return await kind._upgrade_websocket(self, environ)
             finally:
-                if self.upgrade_open:
+                if self.upgrade_open and observer.active:
                     self.upgrade_open = False
                     observer.numbers.upgrades["failed"] += 1
 
@@ -199,6 +206,8 @@ def release(server: Any) -> None:
     for socket in list(server.eio.sockets.values()):
         kind = type(socket)
         if hasattr(kind, "upgrade_open"):
+            for name in _STATE:
+                setattr(socket, name, getattr(socket, name))
             socket.__class__ = kind.__mro__[1]
 
 
