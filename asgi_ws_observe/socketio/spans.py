@@ -50,6 +50,8 @@ SOCKETIO_ATTRIBUTES: Final = {
 }
 
 EMPTY: Final = Context()
+# Where opentelemetry-api holds the global provider; it is asked where that is not to be found.
+_GLOBAL: Final = "_TRACER_PROVIDER"
 
 
 class SocketIOSpans:
@@ -69,6 +71,7 @@ class SocketIOSpans:
     ) -> None:
         self._given = provider
         self._used: Any = None
+        self._has_asked = False
         self._tracer: Tracer
         self._off = settings.settings.connection_span == "off"
         self._no_events = self._off or settings.event_spans == "off"
@@ -82,17 +85,25 @@ class SocketIOSpans:
 
     def of_connections(self) -> bool:
         """Return whether there are spans at all."""
+        self._has_asked = True
         provider = self._given or trace.get_tracer_provider()
+        if provider is self._used:
+            return True
         if self._off or isinstance(provider, NO_SDK):
             return False
-        if provider is not self._used:
-            self._used = provider
-            self._tracer = provider.get_tracer("asgi_ws_observe", __version__)
+        self._used = provider
+        self._tracer = provider.get_tracer("asgi_ws_observe", __version__)
         return True
 
     def of_events(self) -> bool:
         """Return whether there are spans of events."""
-        return not self._no_events and self.of_connections()
+        if self._no_events:
+            return False
+        # As long as there is none, opentelemetry-api looks for one in the environment each time,
+        # which takes longer than all else that is counted of an event. Once is enough.
+        if self._given is None and self._has_asked and getattr(trace, _GLOBAL, self) is None:
+            return False
+        return self.of_connections()
 
     def is_due(self, now: float) -> bool:
         """Return whether an event's span may be made from the start, and count it if so."""
