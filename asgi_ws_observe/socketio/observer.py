@@ -75,6 +75,7 @@ class Observer:
         threaded: bool = False,
     ) -> None:
         self.active = True
+        self.threaded = threaded
         self._lock = threading.RLock() if threaded else None
         self.server = server
         self.manager = manager
