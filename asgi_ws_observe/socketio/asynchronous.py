@@ -47,7 +47,7 @@ class AsyncHooks(PlainHooks):
         async def _trigger_event(event: Any, namespace: Any, *args: Any) -> Any:
             if type(event) is ReceivedEvent:
                 with Handling(observer, event, namespace, args) as handling:
-                    return handling.returned(await original(str(event), namespace, *args))
+                    return handling.returned(await original(event.name, namespace, *args))
             if event == "connect" and (client := connecting.get()) is not None:
                 client.asked(args[0])
                 try:

@@ -142,6 +142,8 @@ class Names:
     def received(self, namespace: str, event: str) -> tuple[str, bool]:
         """Return the label of an event that a client sent, and whether something handles it."""
         handlers = self._server.handlers
+        if namespace in handlers and event in handlers[namespace]:
+            return self._numbers.received_label(event), True
         here, everywhere = handlers.get(namespace, ()), handlers.get("*", ())
         if event in here or event in everywhere:
             return self._numbers.received_label(event), True

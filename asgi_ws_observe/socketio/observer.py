@@ -10,7 +10,7 @@ from opentelemetry.trace import SpanContext, TracerProvider
 from prometheus_client import CollectorRegistry
 
 from ..metrics.prometheus import numbers_of
-from ..socketio_numbers import NamespaceNumbers, SocketIONumbers
+from ..socketio_numbers import OTHER_NAME, NamespaceNumbers, SocketIONumbers
 from ..tracing.carriers import TrustReader, remote_context
 from .lines import Lines
 from .names import Categories, Names
@@ -75,6 +75,7 @@ class Observer:
         threaded: bool = False,
     ) -> None:
         self.active = True
+        self.threaded = threaded
         self._lock = threading.RLock() if threaded else None
         self.server = server
         self.manager = manager
@@ -91,6 +92,7 @@ class Observer:
         self.ignored = frozenset(settings.ignore_events)
         self.injected = frozenset(settings.inject_events)
         self.connections: dict[str, ClientConnection] = {}
+        self._namespaces: dict[str, NamespaceNumbers] = {}
         self.socket_classes: dict[type, type] = {}
 
     def failed(self, error: Exception, culprit: object) -> None:
@@ -113,7 +115,15 @@ class Observer:
 
     def namespace(self, name: str) -> NamespaceNumbers:
         """Return the numbers of a namespace."""
-        return self.numbers.namespace(self.names.namespace(name))
+        found = self._namespaces.get(name)
+        if found is not None and name in self.server.handlers:
+            return found
+        label = self.names.namespace(name)
+        numbers = self.numbers.namespace(label)
+        if label != OTHER_NAME and self.server is not None:
+            # As long as it has handlers. There are no more of these than labels.
+            self._namespaces[name] = numbers
+        return numbers
 
     def trust_of(self, environ: Any) -> bool | str:
         """Return what a client's trace context is; nothing where the application's own fails."""

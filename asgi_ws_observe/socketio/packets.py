@@ -36,17 +36,17 @@ def counted(observer: Observer, kind: type[Any]) -> type[Any]:
         counted_kind = kind
 
         def encode(self) -> Any:
-            encoded = super().encode()
+            encoded = kind.encode(self)
             observer.safely(_PART, _encoded, observer, self, encoded)
             return encoded
 
         def decode(self, encoded_packet: Any) -> Any:
-            found = super().decode(encoded_packet)
+            found = kind.decode(self, encoded_packet)
             observer.safely(_PART, _decoded, observer, self, encoded_packet)
             return found
 
         def add_attachment(self, attachment: Any) -> Any:
-            found = super().add_attachment(attachment)
+            found = kind.add_attachment(self, attachment)
             observer.safely(_PART, _decoded, observer, self, attachment)
             return found
 
@@ -57,8 +57,8 @@ def counted(observer: Observer, kind: type[Any]) -> type[Any]:
 
 def _encoded(observer: Observer, pkt: Any, encoded: Any) -> None:
     size = sum(map(_size, encoded)) if isinstance(encoded, list) else _size(encoded)
-    sending = emitting.get()
-    if sending is not None and pkt.id is None and pkt.packet_type in _EVENTS:
+    sending = emitting.get() if pkt.packet_type in _EVENTS and pkt.id is None else None
+    if sending is not None:
         # Encoded once for all whom the manager finds.
         sending.size += size
     else:

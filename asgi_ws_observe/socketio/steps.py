@@ -36,8 +36,18 @@ class Step:
         self._before: Context | None = None
 
     def __enter__(self) -> Self:
-        if self._observer.active:
-            self._has_begun = self._observer.safely(self, self._begin)
+        observer = self._observer
+        if not observer.active:
+            return self
+        if observer.threaded:
+            self._has_begun = observer.safely(self, self._begin)
+            return self
+        # What `safely` does, written out.
+        try:
+            self._begin()
+            self._has_begun = True
+        except Exception as error:  # noqa: BLE001
+            observer.failed(error, self)
         return self
 
     def __exit__(
@@ -48,8 +58,16 @@ class Step:
     ) -> None:
         if self._before is not None:
             attach(self._before)
-        if self._has_begun:
-            self._observer.safely(self, self._end, error)
+        if not self._has_begun:
+            return
+        observer = self._observer
+        if observer.threaded:
+            observer.safely(self, self._end, error)
+            return
+        try:
+            self._end(error)
+        except Exception as failure:  # noqa: BLE001
+            observer.failed(failure, self)
 
     def _enter(self, context: Context) -> None:
         """Make a context current for the code inside; the last thing that `_begin` does."""

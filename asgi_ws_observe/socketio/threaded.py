@@ -37,7 +37,7 @@ class ThreadHooks(PlainHooks):
         def _trigger_event(event: Any, namespace: Any, *args: Any) -> Any:
             if type(event) is ReceivedEvent:
                 with Handling(observer, event, namespace, args) as handling:
-                    return handling.returned(original(str(event), namespace, *args))
+                    return handling.returned(original(event.name, namespace, *args))
             if event == "connect" and (client := connecting.get()) is not None:
                 client.asked(args[0])
                 try:

@@ -907,11 +907,12 @@ async def test_provider_that_is_set_late_is_found(
     monkeypatch: pytest.MonkeyPatch, spans: Spans
 ) -> None:
     """The global provider counts from when it is set, though the middleware was there before."""
-    monkeypatch.setattr(trace, "get_tracer_provider", trace.ProxyTracerProvider)
+    # What `set_tracer_provider` sets, once in a process.
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
     app = observe(echo, None)
     await talk_twice(app)
     assert [] == spans.all()
-    monkeypatch.setattr(trace, "get_tracer_provider", lambda: spans.provider)
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", spans.provider)
     await talk_twice(app)
     await talk_twice(app)
     assert 6 == len(spans.all())
