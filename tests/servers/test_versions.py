@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -13,8 +11,9 @@ from typing import Final
 
 import pytest
 
+from tests.servers.environments import environment
 from tests.servers.harness import IMPLEMENTATIONS
-from tests.servers.processes import ROOT, Process, running
+from tests.servers.processes import Process, running
 from tests.servers.raw import TEXT, Holding, RawClient, close_frame, frame
 from tests.support import wait_until
 
@@ -34,29 +33,9 @@ LIBRARIES: Final = {
 SERVERS: Final = [(version, each) for version, every in VERSIONS.items() for each in every]
 
 
-def environment(version: str, cache: Path) -> str:
-    """Return an interpreter whose environment has this version; it is made once."""
-    directory = cache / f"{version}-{sys.version_info.major}.{sys.version_info.minor}"
-    python, complete = directory / "bin" / "python", directory / "complete"
-    packages = [f"uvicorn[standard]=={version}", "wsproto", LIBRARIES[version], "-e", str(ROOT)]
-    # With the project's own dependencies as they are now.
-    made_of = "\n".join([*packages, (ROOT / "pyproject.toml").read_text()])
-    if not complete.exists() or complete.read_text() != made_of:
-        venv = [sys.executable, "-m", "venv", "--clear", "--without-pip", str(directory)]
-        subprocess.run(venv, check=True)
-        pip = [
-            sys.executable,
-            "-m",
-            "pip",
-            "--python",
-            str(python),
-            "install",
-            "-q",
-            "--no-compile",
-        ]
-        subprocess.run([*pip, *packages], check=True)
-        complete.write_text(made_of)
-    return str(python)
+def packages(version: str) -> list[str]:
+    """Return what an environment of a version is made of."""
+    return [f"uvicorn[standard]=={version}", "wsproto", LIBRARIES[version]]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +44,7 @@ def interpreters(request: pytest.FixtureRequest) -> dict[str, str]:
     assert request.config.cache is not None
     cache = Path(request.config.cache.mkdir("uvicorn"))
     with ThreadPoolExecutor() as pool:
-        made = pool.map(lambda version: environment(version, cache), VERSIONS)
+        made = pool.map(lambda version: environment(version, packages(version), cache), VERSIONS)
         return dict(zip(VERSIONS, made, strict=True))
 
 
