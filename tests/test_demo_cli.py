@@ -135,7 +135,7 @@ def chat(url: str, name: str, *messages: dict[str, Any]) -> dict[str, Any]:
     return welcome
 
 
-@pytest.mark.parametrize("command", [(), ("load",), ("cluster",)])
+@pytest.mark.parametrize("command", [(), ("load",), ("cluster",), ("socketio",)])
 def test_help_explains_itself(command: tuple[str, ...]) -> None:
     """Every command describes itself and ends with 0."""
     done = run(*command, "--help")
@@ -162,7 +162,15 @@ def test_help_explains_itself(command: tuple[str, ...]) -> None:
         (("--redis", "redis://a", "cluster", "--nats"), "accepted is one of them"),
         (("--node", ""), "1 to 24 characters"),
         (("cluster", "--nodes", "0"), "a whole number from 1 to 16"),
-        (("sing",), "cluster"),
+        (("socketio", "--nodes", "17"), "a whole number from 1 to 16"),
+        (("socketio", "--nodes", "2", "--port", "0"), "one that fits all nodes"),
+        (("socketio", "--nodes", "3", "--port", "65534"), "one that fits all nodes"),
+        (("socketio", "--redis", "nats://a"), "redis://127.0.0.1:6379"),
+        (("--nats", "nats://a", "socketio"), "python-socketio has no NATS"),
+        (("--workers", "2", "socketio"), "--nodes for more"),
+        (("load", "--socketio", "--url", "lobby"), "http://127.0.0.1:8000"),
+        (("load", "--socketio", "--url", "ws://a:1", "--url", "http://a:1"), "given twice"),
+        (("sing",), "socketio"),
     ],
 )
 def test_wrong_value_is_one_line_and_2(arguments: tuple[str, ...], says: str) -> None:
@@ -200,6 +208,10 @@ def test_load_without_server_is_one_line_and_2() -> None:
         ("nats", ("--nats", "nats://127.0.0.1")),
         ("redis", ("cluster",)),
         ("nats", ("cluster", "--nats")),
+        ("socketio", ("socketio",)),
+        ("opentelemetry.sdk", ("socketio",)),
+        ("redis", ("socketio", "--nodes", "2", "--port", "8001")),
+        ("aiohttp", ("load", "--socketio")),
     ],
 )
 def test_missing_package_is_one_line_and_2(module: str, arguments: tuple[str, ...]) -> None:

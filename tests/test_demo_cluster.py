@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -34,12 +34,12 @@ class Running:
         printed: What it printed so far.
     """
 
-    def __init__(self, directory: Path, *arguments: str) -> None:
+    def __init__(self, directory: Path, command: Sequence[str], *arguments: str) -> None:
         self.port = _two_free_ports()
         self.directory = directory
         self.printed: list[str] = []
         self.process = subprocess.Popen(
-            [*DEMO, "cluster", "--port", str(self.port), *arguments],
+            [*DEMO, *command, "--port", str(self.port), *arguments],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -92,11 +92,13 @@ def _two_free_ports() -> int:
 
 
 @contextmanager
-def cluster(tmp_path: Path, *arguments: str) -> Iterator[Running]:
+def cluster(
+    tmp_path: Path, *arguments: str, command: Sequence[str] = ("cluster",)
+) -> Iterator[Running]:
     """Run a cluster until the end of the block."""
     directory = tmp_path / "tmp"
     directory.mkdir()
-    running = Running(directory, *arguments)
+    running = Running(directory, command, *arguments)
     try:
         yield running
     finally:
