@@ -28,6 +28,7 @@ emitting: Final[ContextVar[Sending | None]] = ContextVar("emitting", default=Non
 _calling: Final[ContextVar[Calling | None]] = ContextVar("calling", default=None)
 # The manager's parameters after the event; their order is that of every version.
 _PARAMETERS: Final = ("data", "namespace", "room", "skip_sid", "callback", "to")
+_PLACES: Final = {name: place for place, name in enumerate(_PARAMETERS)}
 
 
 class Arguments:
@@ -46,12 +47,12 @@ class Arguments:
 
     def get(self, name: str) -> Any:
         """Return one; `None` where it was not given."""
-        place = _PARAMETERS.index(name)
+        place = _PLACES[name]
         return self.args[place] if place < len(self.args) else self.kwargs.get(name)
 
     def put(self, name: str, value: Any) -> None:
         """Give another one, by the way that it was given."""
-        place = _PARAMETERS.index(name)
+        place = _PLACES[name]
         if place < len(self.args):
             self.args = (*self.args[:place], value, *self.args[place + 1 :])
         else:
@@ -85,7 +86,8 @@ class Sending(Step):
         self._label = observer.names.emitted(event)
         rooms = observer.manager.rooms.get(namespace, {})
         self._target, self._category = observer.names.target(rooms, room)
-        self._skipped = skipped if isinstance(skipped, (list, tuple)) else (skipped,)
+        if skipped is not None:
+            self._skipped = skipped if isinstance(skipped, (list, tuple)) else (skipped,)
 
     def _stand(self) -> None:
         """Be what is emitted; and be current, where there is a span. Nothing can fail here."""
@@ -97,7 +99,7 @@ class Sending(Step):
         """Take in whom the manager found."""
         skipped = self._skipped
         number = len(participants)
-        if skipped not in ((None,), (), []):
+        if skipped:
             number -= sum(sid in skipped for sid, _ in participants)
         self.recipients = number
 
@@ -148,9 +150,7 @@ class Emitting(Sending):
             self._ack = Ack(observer, self._numbers.label, self._label, callback)
         if not self._ignored and observer.spans.of_events():
             self._start()
-        # What goes over the bus is given its carrier where it is delivered.
-        plain = not hasattr(observer.manager, "_publish") or given.kwargs.get("ignore_queue")
-        if self._event in observer.injected and plain:
+        if self._event in observer.injected and self._is_plain():
             span = self._span
             context = None if span is None else trace.set_span_in_context(span, EMPTY)
             given.put("data", with_carrier(given.get("data"), carrier_of(context)))
@@ -160,6 +160,11 @@ class Emitting(Sending):
         """Return what the manager is to keep for a callback: the acknowledgement, if it is ours."""
         ack = self._ack
         return ack if ack is not None and ack.callback is callback else callback
+
+    def _is_plain(self) -> bool:
+        """Return whether it is delivered here at once: what comes over a bus has its own way."""
+        given = self.arguments.kwargs
+        return not hasattr(self._observer.manager, "_publish") or bool(given.get("ignore_queue"))
 
     def _start(self) -> None:
         """Make the span, if what is current has one or one is due."""
@@ -186,11 +191,6 @@ class Emitting(Sending):
         self._count()
         failed = error if isinstance(error, Exception) else None
         span, spans = self._span, self._observer.spans
-        facts: dict[str, Any] = {"socketio.recipients": self.recipients or 0}
-        if isinstance(self.bus_outcome, int):
-            facts["socketio.bus.subscribers"] = self.bus_outcome
-        elif self.bus_outcome is not None:
-            facts["socketio.bus.outcome"] = self.bus_outcome
         if span is None:
             slow = perf_counter() - self._started >= spans.slow
             if (failed is not None or slow) and spans.of_events():
@@ -198,15 +198,24 @@ class Emitting(Sending):
                     f"send {self._label}",
                     SpanKind.PRODUCER,
                     get_current(),
-                    self._attributes() | facts,
+                    self._attributes() | self._facts(),
                     started=self._started,
                     error=failed,
                 )
             return
-        span.set_attributes(facts)
+        span.set_attributes(self._facts())
         if failed is not None:
             fail(span, failed)
         span.end()
+
+    def _facts(self) -> dict[str, Any]:
+        """Return the attributes that are known at the end."""
+        facts: dict[str, Any] = {"socketio.recipients": self.recipients or 0}
+        if isinstance(self.bus_outcome, int):
+            facts["socketio.bus.subscribers"] = self.bus_outcome
+        elif self.bus_outcome is not None:
+            facts["socketio.bus.outcome"] = self.bus_outcome
+        return facts
 
 
 class Ack:

@@ -73,10 +73,7 @@ class Handling(Step):
     def __init__(
         self, observer: Observer, event: ReceivedEvent, namespace: str, args: tuple[Any, ...]
     ) -> None:
-        # `Step.__init__`, which would take as long again.
-        self._observer = observer
-        self._has_begun = False
-        self._before = None
+        super().__init__(observer)
         self._event = event
         self._namespace = namespace
         self._sid = args[0] if args else None
