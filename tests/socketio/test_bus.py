@@ -522,3 +522,19 @@ async def test_failure_of_ours_on_the_bus_changes_nothing(
     await first.emit("news", "a")
     assert [["news", "a"]] == await peer.got(1)
     assert (sample(registry, "ws_observe_errors_total", part="socketio") or 0) >= 4
+
+
+async def test_listener_that_starts_when_nobody_observes_any_more_is_the_librarys(
+    node: Node, bus: MemoryBus, registry: CollectorRegistry
+) -> None:
+    """Somebody kept what was there."""
+    sio = await node(listens=False)
+    listen = sio.manager._listen
+    instrument_server(sio).uninstrument()
+    messages = listen()
+    waiting = asyncio.ensure_future(anext(messages))
+    await until(lambda: bus.queues)
+    bus.inject("raw")
+    assert "raw" == await waiting
+    assert 0 == total(registry, "socketio_bus_received_total")
+    await messages.aclose()

@@ -354,3 +354,12 @@ async def test_emit_in_an_unsampled_trace_has_no_span(make: Make, spans: Spans) 
         with pytest.raises(socketio.exceptions.TimeoutError):
             await sio.call("question", to=peer.sids["/"], timeout=0.01)
     assert ["connect /"] == [span.name for span in spans.all()]
+
+
+async def test_injected_event_whose_data_is_given_by_name_carries_its_span(make: Make) -> None:
+    """However the manager is called."""
+    sio = make(options={"inject_events": ["news"]})
+    peer = await Peer.join(sio)
+    await sio.manager.emit("news", data="a", namespace="/")
+    ((*event, carrier),) = peer.events()
+    assert (["news", "a"], ["traceparent"]) == (event, list(carrier))

@@ -399,3 +399,48 @@ async def test_reason_before_5_12_is_found_without_the_librarys(
     peer.session.verdict = Verdict(1000, "", "client", "normal")
     await sio._trigger_event("disconnect", "/", peer.sids["/"])
     assert {"transport_close": 1} == reasons(registry)
+
+
+async def test_poll_that_ends_when_nobody_observes_any_more_counts_nothing(
+    make: Make, registry: CollectorRegistry
+) -> None:
+    """It waits for long, and the session has its own class again meanwhile."""
+    sio = make()
+    peer = await Peer.join(sio)
+    peer.all()
+    waiting = asyncio.create_task(peer.session.poll())
+    await asyncio.sleep(0)
+    instrument_server(sio).uninstrument()
+    peer.session.last_ping = time.time()
+    ping = packet.Packet(packet.PING)
+    await peer.session.queue.put(ping)
+    assert [ping] == await waiting
+    assert "2" == ping.encode()
+    assert 0 == total(registry, "engineio_ping_queue_delay_seconds_count")
+
+
+async def test_ping_that_is_encoded_twice_left_once(
+    make: Make, registry: CollectorRegistry
+) -> None:
+    """A polling client's may be, for its compression."""
+    sio = make()
+    peer = await Peer.join(sio)
+    peer.all()
+    peer.session.last_ping = time.time()
+    await peer.session.queue.put(packet.Packet(packet.PING))
+    (ping,) = await peer.session.poll()
+    assert ["2", "2"] == [ping.encode(), ping.encode()]
+    assert 1 == total(registry, "engineio_ping_queue_delay_seconds_count")
+
+
+async def test_websocket_that_engineio_refuses_has_its_route(
+    make: Make, registry: CollectorRegistry
+) -> None:
+    """The middleware counts the handshake that failed."""
+    app = WebSocketObserveMiddleware(
+        socketio.ASGIApp(make()), registry=registry, settings=Settings(log_handler="off")
+    )
+    socket = Socket(app, "&sid=unknown")
+    await socket.task
+    assert 1 == sample(registry, "engineio_rejections_total", reason="bad-sid")
+    assert 1 == total(registry, "ws_handshake_failures_total", route="/socket.io/")

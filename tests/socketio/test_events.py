@@ -449,3 +449,21 @@ async def test_event_after_the_end_is_not_counted(make: Make, registry: Collecto
     await peer.leave()
     await peer.emit("chat")
     assert {} == events(registry)
+
+
+async def test_failure_of_ours_at_the_end_changes_nothing(
+    make: Make, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client has its acknowledgement, and nothing stays current."""
+
+    def fail(*args: Any) -> Any:
+        raise RuntimeError("bug")
+
+    sio = make(async_handlers=False)
+    sio.on("chat", lambda sid: "thanks")
+    monkeypatch.setattr("asgi_ws_observe.socketio.events.Handling._outcome", fail)
+    peer = await Peer.join(sio)
+    await peer.emit("chat", ack=1)
+    assert '31["thanks"]' == peer.all()[-1]
+    assert not trace.get_current_span().get_span_context().is_valid
+    assert 1 == sample(registry, "ws_observe_errors_total", part="socketio")

@@ -148,3 +148,13 @@ async def test_ten_thousand_rooms_are_a_constant_number_of_series(
             )
     assert seen[0] == seen[1] <= 21 * 5
     assert 30_000 == total(registry, "socketio_rooms")
+
+
+async def test_long_names_are_not_kept(make: Make, registry: CollectorRegistry) -> None:
+    """A client may choose one of a megabyte, and another one each time."""
+    sio = make()
+    peer = await Peer.join(sio)
+    for room in ("room:1", "room:" + "x" * 10_000, ("a", "tuple")):
+        await sio.enter_room(peer.sids["/"], room)
+    assert 2 == sample(registry, "socketio_rooms", namespace="/", category="room:{id}")
+    assert 1 == sample(registry, "socketio_rooms", namespace="/", category="_other")

@@ -158,3 +158,20 @@ async def test_table_that_cannot_be_read_is_left_out(
     assert 0 == total(registry, "socketio_connections_active")
     errors = sample(registry, "ws_observe_errors_total", part="socketio") or 0
     assert (failure is LookupError) == (errors > 0)
+
+
+async def test_room_that_is_closed_meanwhile_is_left_out(
+    make: Make, registry: CollectorRegistry
+) -> None:
+    """Whoever reads from another thread may come too late."""
+
+    class Closing(dict[Any, Any]):
+        def get(self, key: Any, default: Any = None) -> Any:
+            return None if key == "room:1" else super().get(key, default)
+
+    sio = make()
+    peer = await Peer.join(sio)
+    await sio.enter_room(peer.sids["/"], "room:1")
+    sio.manager.rooms["/"] = Closing(sio.manager.rooms["/"])
+    assert 0 == total(registry, "socketio_rooms")
+    assert 1 == total(registry, "socketio_connections_active")
