@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,8 +22,22 @@ from tests.servers.nodes import Node
 from tests.servers.processes import Process, free_port, started
 from tests.servers.raw import TEXT, RawClient, frame
 
-__all__ = ["PATHS", "Carrier", "Client", "RawSocketIO", "Since", "Site", "client", "node", "pair"]
+__all__ = [
+    "IS_TOLD",
+    "PATHS",
+    "Carrier",
+    "Client",
+    "RawSocketIO",
+    "Since",
+    "Site",
+    "client",
+    "node",
+    "pair",
+]
 
+#: Whether python-socketio says why a client left, as 5.12 was the first to do. With the oldest ones
+#: goes an Engine.IO that never sees that a client polls no more.
+IS_TOLD: Final = tuple(map(int, version("python-socketio").split(".")[:2])) >= (5, 12)
 #: Where each server of a node is.
 PATHS: Final = {
     "main": "/socket.io/",

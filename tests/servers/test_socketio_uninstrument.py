@@ -52,8 +52,9 @@ async def test_node_that_is_observed_no_more_works_on(tmp_path: Path) -> None:
             assert ["AsyncSocket"] == json.loads(a.server.get("/sockets"))
             async with client(a) as newcomer:
                 await everything_works(newcomer, far)
-                await newcomer.call("kick", far.sid)
-                await until(lambda: b.lines("socketio_close", reason="server_disconnect"))
+                sid = far.sid
+                await newcomer.call("kick", sid)
+                await until(lambda: b.lines("socketio_close", sid=sid))
         # Of what was under way, two events, the end counts still.
         assert before | {"events": before["events"] + 2} == counted(a)
         theirs = [line["event"] for line in a.server.lines()[len(lines) :]]
