@@ -79,7 +79,8 @@ def _check_socketio(options: argparse.Namespace) -> None:
             f"--workers {options.workers}: all requests of a Socket.IO client must reach the same "
             "process; accepted is 1, and --nodes for more"
         )
-    if options.nodes > 1 and not 0 < (options.port or 8001) <= 65536 - options.nodes:
+    first = 8001 if options.port is None else options.port
+    if options.nodes > 1 and not 0 < first <= 65536 - options.nodes:
         raise ValueError(f"--port {options.port}: accepted is one that fits all nodes, from 1")
 
 

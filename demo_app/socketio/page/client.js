@@ -17,7 +17,9 @@ export class Client extends EventTarget {
   open(auth) {
     this.#close();
     this.#auth = { ...auth, watch: true };
-    const socket = io({ auth: this.#auth, transports: TRANSPORTS[this.#transport], forceNew: true });
+    const transports = TRANSPORTS[this.#transport];
+    // Connected below: on one transport /admin would be asked for before its token is known.
+    const socket = io({ auth: this.#auth, transports, forceNew: true, autoConnect: false });
     this.#socket = socket;
     this.#tell("state", { state: "connecting", text: "connecting…" });
     this.#observe(socket);
@@ -37,6 +39,7 @@ export class Client extends EventTarget {
         rest.at(-1)?.("heard");
       });
     }
+    socket.connect();
   }
 
   set transport(name) {
@@ -86,7 +89,7 @@ export class Client extends EventTarget {
 
   #asAdmin(token) {
     if (!this.#admin) {
-      this.#admin = this.#socket.io.socket("/admin", { auth: {} });
+      this.#admin = this.#socket.io.socket("/admin");
       this.#observe(this.#admin);
     }
     const admin = this.#admin;

@@ -78,17 +78,20 @@ function bars(id, rows) {
   if (!rows.length) $(id).append(make("li", "none", "None yet"));
 }
 
+// Where there is no place for all, what went well can be spared.
+const worstFirst = (a, b) => (KIND[a.outcome] === "good") - (KIND[b.outcome] === "good") || b.count - a.count;
+
 function drawLists(now) {
   const events = [...now.events].map(([key, count]) => {
     const [label, outcome] = key.split("\n");
     return { label, outcome, count };
   });
-  bars("events", events.sort((a, b) => b.count - a.count).slice(0, 9));
+  bars("events", events.sort(worstFirst).slice(0, 9));
   const ends = [...now.ends].map(([key, count]) => {
     const [label, outcome] = key.split(" ");
     return { label, outcome, count };
   });
-  bars("ends", ends.sort((a, b) => b.count - a.count).slice(0, 5));
+  bars("ends", ends.sort(worstFirst).slice(0, 6));
   const cell = (row, name) => make("td", "", whole.format(row[name] ?? 0));
   $("categories").tBodies[0].replaceChildren(
     ...[...now.rooms].map(([category, row]) =>
