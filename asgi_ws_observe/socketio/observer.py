@@ -10,7 +10,7 @@ from opentelemetry.trace import SpanContext, TracerProvider
 from prometheus_client import CollectorRegistry
 
 from ..metrics.prometheus import numbers_of
-from ..socketio_numbers import OTHER_NAME, NamespaceNumbers, SocketIONumbers
+from ..socketio_numbers import NamespaceNumbers, SocketIONumbers
 from ..tracing.carriers import TrustReader, remote_context
 from .lines import Lines
 from .names import Categories, Names
@@ -115,14 +115,13 @@ class Observer:
 
     def namespace(self, name: str) -> NamespaceNumbers:
         """Return the numbers of a namespace."""
-        found = self._namespaces.get(name)
-        if found is not None and name in self.server.handlers:
-            return found
-        label = self.names.namespace(name)
-        numbers = self.numbers.namespace(label)
-        if label != OTHER_NAME and self.server is not None:
-            # As long as it has handlers. There are no more of these than labels.
-            self._namespaces[name] = numbers
+        # Only what the application has named is kept: a client may choose a name of a megabyte.
+        known = self.server is not None and name in self.server.handlers
+        numbers = self._namespaces.get(name) if known else None
+        if numbers is None:
+            numbers = self.numbers.namespace(self.names.namespace(name))
+            if known:
+                self._namespaces[name] = numbers
         return numbers
 
     def trust_of(self, environ: Any) -> bool | str:
