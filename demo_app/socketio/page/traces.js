@@ -36,7 +36,13 @@ function keep(span) {
   // The youngest is the last.
   traces.delete(span.trace);
   traces.set(span.trace, trace);
-  if (traces.size > KEPT) traces.delete(traces.keys().next().value);
+  if (traces.size > KEPT) forget();
+}
+
+// Under load the page's own are few, and what somebody looks for.
+function forget() {
+  const all = [...traces.keys()];
+  traces.delete(all.find((id) => id !== pinned && !mine.has(id)) ?? all[0]);
 }
 
 async function ask(url) {
