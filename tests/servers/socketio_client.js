@@ -1,12 +1,12 @@
 // Does what one scenario says with a real socket.io-client, and prints what it saw as JSON.
-// Usage: node socketio_client.js http://host:port library helper scenario
+// Usage: node socketio_client.js http://host:port library helper scenario [http://other:port]
 "use strict";
 const api = require("@opentelemetry/api");
 const { AsyncLocalStorageContextManager } = require("@opentelemetry/context-async-hooks");
 const sdk = require("@opentelemetry/sdk-trace-base");
 const { WebSocketServer } = require("ws");
 
-const [url, library, helper, scenario] = process.argv.slice(2);
+const [url, library, helper, scenario, other] = process.argv.slice(2);
 const { io } = require(library);
 const { observe } = require(helper);
 
@@ -304,6 +304,19 @@ const scenarios = {
     const handles = [observe(null), observe({}), observe(Object.freeze({ emit() {} }))];
     handles.forEach((each) => each.stop());
     return { args, unhandled };
+  },
+
+  /** Say something to a client of another node. */
+  async across() {
+    const speaker = await connected({ query: { trust: "yes" } });
+    const listener = io(other, { transports: ["websocket"], forceNew: true });
+    opened.push(listener);
+    observe(listener, { api });
+    await heard(listener, "connect");
+    await asked(listener, "join", "room:one");
+    const said = heard(listener, "said");
+    await asked(speaker, "say", "room:one", "hello");
+    return { said: await said };
   },
 
   async names() {

@@ -108,7 +108,12 @@ class Seen:
 
 def run(server: PlainServer, scenario: str, library: str = LIBRARIES[0]) -> Seen:
     """Let node do what a scenario says."""
-    command = ["node", "socketio_client.js", server.url, library, str(HELPER), scenario]
+    return play(scenario, server.url, library=library)
+
+
+def play(scenario: str, url: str, *others: str, library: str = LIBRARIES[0]) -> Seen:
+    """Let node do what a scenario says, with the server at this address, and perhaps others."""
+    command = ["node", "socketio_client.js", url, library, str(HELPER), scenario, *others]
     done = subprocess.run(
         command, cwd=HERE, capture_output=True, text=True, timeout=60, check=False
     )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from asgi_ws_observe.socketio import instrument_client
 from tests.servers.socketio_nodes import IS_TOLD, Carrier, Client, Since, Site, client, pair
-from tests.support import until
+from tests.servers.test_socketio_javascript import needed, play
+from tests.support import Spans, until
 
 Pair = tuple[Site, Site]
 
@@ -32,6 +35,60 @@ async def say(speaker: Client, listener: Client, *args: Any) -> tuple[str, dict[
     await speaker.call("say", "room:one", "hello", *args)
     text, carrier = await listener.hear()
     return text, carrier
+
+
+def chain(top: dict[str, Any], spans: list[tuple[str, dict[str, Any]]]) -> list[tuple[str, str]]:
+    """Return who made what below a span: each the only child of the one before."""
+    found, span = [], top
+    while below := [each for each in spans if each[1]["parent"] == span["span"]]:
+        ((who, span),) = below
+        found.append((who, str(span["name"])))
+    return found
+
+
+@pytest.mark.parametrize("library", ["python", "javascript"])
+async def test_instrumented_clients_are_both_ends_of_one_trace(nodes: Pair, library: str) -> None:
+    """The sender's `call`, its node, the other node, and the handler of who hears it."""
+    a, b = nodes
+    if library == "python":
+        own = Spans()
+        async with client(a, query="trust=yes") as speaker, client(b) as listener:
+            for each in (speaker, listener):
+                instrument_client(each.sio, tracer_provider=own.provider)
+            await listener.call("join", "room:one")
+            await speaker.call("say", "room:one", "hello")
+            assert ("hello",) == await listener.hear()
+        ours = [as_line(span) for span in own.all()]
+        first = "call say"
+    else:
+        needed()
+        addresses = [f"http://{each.server.address}" for each in nodes]
+        seen = await asyncio.to_thread(play, "across", *addresses)
+        assert ["hello"] == seen.said["said"]
+        ours = seen.spans
+        first = "send say"
+    (top,) = (span for span in ours if span["name"] == first)
+    named = ("process say", "send said", "deliver said")
+    await until(lambda: b.spans_of("deliver said", trace=top["trace"]))
+    spans = [("client", span) for span in ours if span["name"] == "process said"]
+    for who, site in (("a", a), ("b", b)):
+        spans += [(who, each) for name in named for each in site.spans_of(name, trace=top["trace"])]
+    expected = [
+        *(("a", "process say"), ("a", "send said")),
+        *(("b", "deliver said"), ("client", "process said")),
+    ]
+    assert expected == chain(top, spans)
+    assert {top["trace"]} == {span["trace"] for _, span in spans}
+
+
+def as_line(span: Any) -> dict[str, Any]:
+    """Return a span of this process as the other processes write theirs."""
+    return {
+        "name": span.name,
+        "trace": f"{span.context.trace_id:032x}",
+        "span": f"{span.context.span_id:016x}",
+        "parent": f"{span.parent.span_id:016x}" if span.parent else None,
+    }
 
 
 async def test_trusted_client_is_in_one_trace_with_everybody(nodes: Pair) -> None:
