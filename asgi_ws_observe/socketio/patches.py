@@ -31,7 +31,8 @@ class Patches:
         original = getattr(owner, name, None)
         if original is not None:
             replacement = make(original)
-            before = vars(owner).get(name, _ABSENT)
+            of_class = getattr(original, "__func__", original) is getattr(type(owner), name, None)
+            before = _ABSENT if of_class else original
             setattr(owner, name, replacement)
             self._made.append((owner, name, replacement, before))
 
@@ -39,7 +40,7 @@ class Patches:
         """Put everything back; where somebody else has replaced ours, theirs stays."""
         while self._made:
             owner, name, replacement, before = self._made.pop()
-            if vars(owner).get(name) is not replacement:
+            if getattr(owner, name, None) is not replacement:
                 continue
             if before is _ABSENT:
                 delattr(owner, name)

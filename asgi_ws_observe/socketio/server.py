@@ -67,7 +67,7 @@ class Instrumentation:
                 self._patch_server(server)
         else:
             self._observer.active = False
-        vars(owner)[_KEY] = self
+        setattr(owner, _KEY, self)
 
     @property
     def active(self) -> bool:
@@ -77,7 +77,7 @@ class Instrumentation:
     def uninstrument(self) -> None:
         """Restore everything. What somebody else has wrapped since passes all on from now on."""
         if not self._observer.active:
-            vars(self._owner).pop(_KEY, None)
+            _release(self._owner)
             return
         self._observer.active = False
         self._patches.undo()
@@ -89,7 +89,7 @@ class Instrumentation:
                 handlers["connect"] = self._eio_handlers[1]
             release(self._server)
             self._observer.numbers.lookers.remove(self._looker)
-        vars(self._owner).pop(_KEY, None)
+        _release(self._owner)
 
     def _patch_server(self, server: Any) -> None:
         hooks, put = self._hooks, self._patches.put
@@ -143,6 +143,18 @@ class Instrumentation:
         return self._bus.is_listening()
 
 
+def _held(owner: Any) -> Instrumentation | None:
+    try:
+        return object.__getattribute__(owner, _KEY)  # type: ignore[no-any-return]
+    except AttributeError:
+        return None
+
+
+def _release(owner: Any) -> None:
+    if _held(owner) is not None:
+        delattr(owner, _KEY)
+
+
 def instrument_server(
     server: socketio.AsyncServer | socketio.Server,
     *,
@@ -174,7 +186,7 @@ def instrument_server(
             f"instrument_server: got {server!r}; accepted: a socketio.AsyncServer or "
             "socketio.Server (give it the server, not the ASGIApp)"
         )
-    found: Instrumentation | None = vars(server).get(_KEY)
+    found: Instrumentation | None = _held(server)
     if found is not None:
         return found
     settings = ServerSettings(**options)
@@ -206,7 +218,7 @@ def instrument_manager(
             f"instrument_manager: got {manager!r}; accepted: a manager without a server; "
             "instrument_server observes a server's own"
         )
-    found: Instrumentation | None = vars(manager).get(_KEY)
+    found: Instrumentation | None = _held(manager)
     if found is not None:
         return found
     return Instrumentation(None, manager, ServerSettings(**options), registry, tracer_provider)
