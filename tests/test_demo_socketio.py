@@ -314,8 +314,9 @@ async def test_two_nodes_are_one_chat_and_one_trace(tmp_path: Path) -> None:
             client(first.url, "Ada", room="lobby") as ada,
             client(second.url, "Grace", room="lobby") as grace,
         ):
-            told = await ada.hear("present", lambda each: each["port"] == second.port)
-            assert [[grace.sid, "Grace", "lobby"]] == told["people"]
+            people = [[grace.sid, "Grace", "lobby"]]
+            told = await ada.hear("present", lambda each: people == each["people"])
+            assert second.port == told["port"]
             await ada.ask("say", text="hello")
             said = await grace.hear("said")
             assert (f"node-{first.port}", "hello") == (said["node"], said["text"])
