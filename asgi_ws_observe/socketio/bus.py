@@ -256,13 +256,13 @@ class Delivering(Sending):
     def _begin(self) -> None:
         observer, message = self._observer, self.message
         mark = message.get(BUS_KEY)
-        if isinstance(mark, dict):
+        if isinstance(mark, dict) and observer.spans.of_events():
             self._remote = remote_context(mark)
             self._lag = _lag(mark, False)
         namespace, room = message.get("namespace") or "/", message.get("room")
         event = message.get("event") if self._method == "emit" else self._method
         self._address(event, namespace, room, message.get("skip_sid"))
-        if self._remote is not None and observer.spans.of_events() and self._concerns():
+        if self._remote is not None and self._concerns():
             self._span = observer.spans.start(
                 f"deliver {self._label if self._method == 'emit' else self._method}",
                 SpanKind.CONSUMER,
