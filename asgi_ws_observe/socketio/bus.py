@@ -10,26 +10,21 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.trace import SpanContext, SpanKind
-
 from ..current import enter_connection
 from ..fanout.core import Counters
 from ..fanout.sequences import Sequences
-from ..tracing.carriers import remote_context
 from ..tracing.contexts import attach
-from ..tracing.messages import fail
 from .carrier import carrier_of
-from .emits import Emitting, Sending, emitting
+from .deliveries import BUS_KEY, Delivering, lag_of
+from .emits import Emitting, emitting
 from .listeners import Listener
-from .spans import EMPTY, inside
+from .spans import EMPTY
 
 if TYPE_CHECKING:
     from .observer import Observer
 
-__all__ = ["BUS_KEY", "Bus", "Delivering"]
+__all__ = ["Bus"]
 
-#: The one key that is added to what managers publish. Nodes without this library ignore it.
-BUS_KEY: Final = "asgi_ws_observe"
 #: How late a message may be before it counts as lost, seconds.
 GRACE: Final = 5.0
 # Managers whose `_publish` returns how many nodes there are, and `None` when it gave up.
@@ -134,7 +129,7 @@ class Bus:
         publisher, sequence = str(mark.get("publisher")), mark.get("sequence")
         own = self._counters.is_own(publisher)
         numbers.arrived[_method(data), "own" if own else "other"] += 1
-        lag = _lag(mark, own)
+        lag = lag_of(mark, own)
         if lag is not None:
             numbers.bus_lag["own" if own else "other"].observe(lag)
         # The node's own messages have reached its clients without the bus.
@@ -227,89 +222,7 @@ def _method(data: Any) -> str:
     return method if method in known else "other"
 
 
-def _lag(mark: Mapping[str, Any], own: bool) -> float | None:
-    began = mark.get("clock" if own else "time")
-    if not isinstance(began, (int, float)):
-        return None
-    # One clock that only goes forward, or two of different machines.
-    return max(0.0, (perf_counter() if own else time.time()) - began)
-
-
 def _is_over(thread: Any) -> bool:
     """Return whether a manager's listener, a task or a thread, has ended."""
     done = getattr(thread, "done", None)
     return bool(done()) if done is not None else not thread.is_alive()
-
-
-class Delivering(Sending):
-    """What another node asked for, while this one does it.
-
-    Attributes:
-        message: What the manager is to work on.
-    """
-
-    __slots__ = ("_ignored", "_lag", "_method", "_remote", "message")
-
-    def __init__(self, observer: Observer, method: str, message: dict[str, Any]) -> None:
-        super().__init__(observer, "other")
-        self._method = method
-        self.message = message
-        self._ignored = False
-        self._remote: SpanContext | None = None
-        self._lag: float | None = None
-
-    def _begin(self) -> None:
-        observer, message = self._observer, self.message
-        mark = message.get(BUS_KEY)
-        event = message.get("event") if self._method == "emit" else self._method
-        self._ignored = self._method == "emit" and str(event) in observer.ignored
-        if isinstance(mark, dict) and not self._ignored:
-            self._remote = remote_context(mark)
-            self._lag = _lag(mark, False)
-        # One who is disconnected is named by the sid alone.
-        room = message.get("room") or message.get("sid")
-        namespace = message.get("namespace") or "/"
-        self._address(event, namespace, room, message.get("skip_sid"))
-        if self._remote is not None and observer.spans.of_events() and self._concerns():
-            self._span = observer.spans.start(
-                f"deliver {self._label if self._method == 'emit' else self._method}",
-                SpanKind.CONSUMER,
-                inside(self._remote),
-                self._described(),
-            )
-            self._around = EMPTY
-        else:
-            self._enter(EMPTY)
-        self._stand()
-
-    def _concerns(self) -> bool:
-        """Return whether anybody here is meant: the other nodes have no part in the trace."""
-        rooms = self._observer.manager.rooms.get(self.message.get("namespace") or "/", {})
-        # Every client is in a room of its own name.
-        room = self.message.get("sid") or self.message.get("room")
-        if isinstance(room, (list, tuple)):
-            return any(each in rooms for each in room)
-        return room in rooms
-
-    def _described(self) -> dict[str, Any]:
-        attributes = self._attributes() | {
-            "messaging.operation.type": "process",
-            "socketio.bus": str(self._observer.manager.name),
-            "socketio.bus.method": self._method,
-        }
-        if self._method != "emit":
-            del attributes["messaging.socket.io.event_name"], attributes["socketio.target"]
-        return attributes if self._lag is None else attributes | {"socketio.bus.lag": self._lag}
-
-    def _end(self, error: BaseException | None) -> None:
-        emitting.reset(self._token)
-        if self._method == "emit" and not self._ignored:
-            self._count()
-        span = self._span
-        if span is None:
-            return
-        if self._method == "emit":
-            span.set_attribute("socketio.recipients", self.recipients or 0)
-        if isinstance(error, Exception):
-            fail(span, error)
-        span.end()

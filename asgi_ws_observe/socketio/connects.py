@@ -12,8 +12,8 @@ from socketio import exceptions
 
 from ..labels import safe_text
 from ..tracing.messages import fail
+from .acks import settle_lost
 from .carrier import split_auth
-from .emits import settle_lost
 from .engine import connection_id_of, eio_sid_of, reason_of
 from .observer import ClientConnection
 from .spans import EMPTY, attributes_of, current_identity, inside

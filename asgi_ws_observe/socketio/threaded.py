@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .acks import Calling
 from .bus import Bus
 from .connects import Connecting, Disconnecting, connecting
-from .emits import Arguments, Calling, Emitting
+from .emits import Arguments, Emitting
 from .events import Handling, ReceivedEvent
 from .hooks import PlainHooks, with_trace
 from .sessions import Saving

@@ -17,7 +17,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from prometheus_client import CollectorRegistry
 
 from asgi_ws_observe.socketio import instrument_manager, instrument_server
-from asgi_ws_observe.socketio.bus import BUS_KEY
+from asgi_ws_observe.socketio.deliveries import BUS_KEY
 from tests.socketio.conftest import Make
 from tests.socketio.memory import AsyncMemoryManager, MemoryBus
 from tests.socketio.peers import Peer

@@ -260,7 +260,7 @@ async def test_failure_of_ours_in_events_and_acknowledgements_changes_nothing(
     peer = await Peer.join(sio)
     await sio.emit("question", to=peer.sids["/"], callback=lambda *args: seen.append(args))
     monkeypatch.setattr("asgi_ws_observe.socketio.hooks.received", fail)
-    monkeypatch.setattr("asgi_ws_observe.socketio.emits.Ack._answered", fail)
+    monkeypatch.setattr("asgi_ws_observe.socketio.acks.Ack._answered", fail)
     await peer.emit("chat", 1)
     await peer.acknowledge(1, "blue")
     assert [(1,), ("blue",)] == seen

@@ -13,7 +13,7 @@ from opentelemetry.trace import StatusCode
 from prometheus_client import CollectorRegistry
 
 from asgi_ws_observe.socketio import instrument_manager, instrument_server
-from asgi_ws_observe.socketio.bus import BUS_KEY
+from asgi_ws_observe.socketio.deliveries import BUS_KEY
 from tests.socketio.conftest import Make
 from tests.socketio.memory import MemoryBus, MemoryManager
 from tests.socketio.peers import ThreadPeer
