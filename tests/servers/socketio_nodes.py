@@ -34,6 +34,7 @@ __all__ = [
     "client",
     "node",
     "pair",
+    "reading",
 ]
 
 #: Whether python-socketio says why a client left, as 5.12 was the first to do. With the oldest ones
@@ -195,6 +196,15 @@ async def _read(_: Any, __: Any, given: aiohttp.TraceRequestEndParams) -> None:
 
 
 @asynccontextmanager
+async def reading() -> AsyncIterator[aiohttp.ClientSession]:
+    """Return a session that leaves nothing unread."""
+    tracing = aiohttp.TraceConfig()
+    tracing.on_request_end.append(_read)
+    async with aiohttp.ClientSession(trace_configs=[tracing]) as session:
+        yield session
+
+
+@asynccontextmanager
 async def client(
     site: Site,
     server: str = "main",
@@ -206,9 +216,7 @@ async def client(
     address: str = "",
 ) -> AsyncIterator[Client]:
     """Connect a client until the end of the block; by another address than the node's, if given."""
-    reading = aiohttp.TraceConfig()
-    reading.on_request_end.append(_read)
-    async with aiohttp.ClientSession(trace_configs=[reading]) as session:
+    async with reading() as session:
         found = Client(session)
         await found.sio.connect(
             f"http://{address or site.server.address}?{query}",
