@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any, Final
@@ -57,6 +58,17 @@ def serve(server: Any) -> AbstractContextManager[str]:
     return serving(socketio.ASGIApp(server), "websockets-sansio")
 
 
+def observe(server: Any, registry: CollectorRegistry, spans: Spans) -> None:
+    """Observe a server."""
+    instrument_server(
+        server,
+        registry=registry,
+        tracer_provider=spans.provider,
+        event_spans="all",
+        settings=Settings(log_handler="off"),
+    )
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 async def test_everybody_sees_the_same(
@@ -69,13 +81,7 @@ async def test_everybody_sees_the_same(
         server = made(options)
         desk = Desk(server)
         if is_observed:
-            instrument_server(
-                server,
-                registry=registry,
-                tracer_provider=spans.provider,
-                event_spans="all",
-                settings=Settings(log_handler="off"),
-            )
+            observe(server, registry, spans)
         address = served.enter_context(serve(server))
         serializer = options.get("serializer", "default")
         async with talking(address, transport, serializer=serializer) as client:
@@ -94,3 +100,29 @@ async def test_everybody_sees_the_same(
     }
     assert 0 == total(registry, "socketio_connections_active")
     assert 3 == total(registry, "socketio_disconnects_total")
+
+
+@pytest.mark.parametrize("number", [1, 2], ids=["one registry", "two registries"])
+async def test_servers_of_one_process_are_apart(
+    number: int, served: ExitStack, spans: Spans
+) -> None:
+    """At the same time, on different event loops; a registry has all that was observed for it."""
+    registries = [CollectorRegistry() for _ in range(number)]
+    desks = [Desk(made({})) for _ in range(3)]
+    addresses = []
+    for place, desk in enumerate(desks):
+        if place > 0:
+            observe(desk.server, registries[place % number], spans)
+        addresses.append(served.enter_context(serve(desk.server)))
+
+    async def talk(desk: Desk, address: str) -> dict[str, Any]:
+        async with talking(address, "websocket") as client:
+            return await seen_by_both(desk, client)
+
+    plain, *observed = await asyncio.gather(*map(talk, desks, addresses))
+    assert [plain] * 2 == observed
+    for registry in registries:
+        assert EVENTS * 2 / number == total(registry, "socketio_events_total")
+        assert 3 * 2 / number == total(registry, "socketio_disconnects_total")
+        assert 0 == total(registry, "socketio_connections_active")
+        assert 0 == total(registry, "ws_observe_errors_total", part="socketio")
