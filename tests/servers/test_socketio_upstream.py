@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -73,26 +73,32 @@ def python(cache: Path) -> str:
 @pytest.fixture(scope="module")
 def source(cache: Path) -> Path:
     """The source of the installed version, with its tests."""
-    found = cache / f"python_socketio-{VERSION}"
-    if not (found / "tests").exists():
+    found = cache / f"source-{VERSION}"
+    if not found.exists():
         options = ("--no-deps", "--no-binary", ":all:", "--dest", str(cache))
         try:
             pip("download", *options, f"python-socketio=={VERSION}")
         except subprocess.CalledProcessError:
             absent("a package index, for python-socketio's source")
-        shutil.unpack_archive(f"{found}.tar.gz", cache, filter="data")
-    return found
+        # Earlier versions are spelled with a hyphen.
+        (archive,) = cache.glob(f"python?socketio-{VERSION}.tar.gz")
+        shutil.unpack_archive(archive, found, filter="data")
+    (directory,) = found.iterdir()
+    return directory
 
 
-def run(python: str, source: Path, folder: Path, *, observed: bool) -> Report:
-    """Run the tests, in a copy of their source."""
+def run(
+    python: str, source: Path, folder: Path, *, observed: bool, which: Iterable[str] = ("tests",)
+) -> Report:
+    """Run the tests, or some of them, in a copy of their source."""
     tests, report = folder / "source", folder / "report"
+    folder.mkdir(exist_ok=True)
     shutil.copytree(source, tests)
     # Alone in a directory: the other modules here are none of theirs.
     shutil.copy(socketio_plugin.__file__, folder)
     options = ["-p", "no:logging", "-p", "no:cacheprovider", "--timeout=60", "-q", "-rf"]
     done = subprocess.run(
-        [python, "-m", "pytest", "-p", Path(socketio_plugin.__file__).stem, *options, "tests"],
+        [python, "-m", "pytest", "-p", Path(socketio_plugin.__file__).stem, *options, *which],
         cwd=tests,
         env=os.environ
         | {
@@ -125,16 +131,30 @@ def observed(
     return run(python, source, tmp_path_factory.mktemp("observed"), observed=True)
 
 
-def test_observed_servers_pass_what_plain_ones_pass(plain: Report, observed: Report) -> None:
+def changes(plain: Report, observed: Report) -> dict[str, tuple[str, str]]:
+    """Return the tests that do not come to the same."""
+    return {
+        test: (before, observed.outcomes[test])
+        for test, before in plain.outcomes.items()
+        if before != observed.outcomes[test]
+    }
+
+
+def test_observed_servers_pass_what_plain_ones_pass(
+    plain: Report, observed: Report, python: str, source: Path, tmp_path: Path
+) -> None:
     """Test by test, and those that fail or are skipped by themselves do so as well."""
     assert Counter(plain.outcomes.values())["passed"] > 300, plain.log
-    changed = {
-        test: (plain.outcomes.get(test), outcome)
-        for test, outcome in observed.outcomes.items()
-        if plain.outcomes.get(test) != outcome
-    }
-    assert {} == changed, observed.log
     assert plain.outcomes.keys() == observed.outcomes.keys()
+    changed = changes(plain, observed)
+    if changed:
+        # Some of them count threads, of which one may end a moment too late; but not twice.
+        again = [
+            run(python, source, tmp_path / str(each), observed=each, which=sorted(changed))
+            for each in (False, True)
+        ]
+        changed = changes(*again)
+    assert {} == changed, observed.log
 
 
 def test_many_servers_and_managers_are_observed(plain: Report, observed: Report) -> None:
