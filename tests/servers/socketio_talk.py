@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import socketserver
 import threading
 import wsgiref.simple_server
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
 import socketio
+from aiohttp import web
 from socketio.exceptions import ConnectionError as NotConnected
 from socketio.exceptions import ConnectionRefusedError as Refused
 
 from tests.servers.socketio_nodes import reading
 from tests.support import until
 
-__all__ = ["SAYINGS", "Desk", "seen_by_both", "talking", "threads"]
+__all__ = ["SAYINGS", "Desk", "by_aiohttp", "seen_by_both", "talking", "threads"]
 
 #: What a handler does: it yields what the server's methods return, and is given their results.
 Steps = Generator[Any, Any, Any]
@@ -243,6 +245,37 @@ async def seen_by_both(desk: Desk, sio: Any) -> dict[str, Any]:
 
 def _kinds(sio: Any) -> list[tuple[str, str]]:
     return [each[:2] for each in sio.heard]
+
+
+@contextmanager
+def by_aiohttp(server: socketio.AsyncServer) -> Iterator[str]:
+    """Serve a server without ASGI on a free port until the end of the block."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    app = web.Application()
+    server.attach(app)
+    runner = web.AppRunner(app)
+
+    async def start() -> str:
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return f"127.0.0.1:{runner.addresses[0][1]}"
+
+    def do(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result(10)
+
+    async def end() -> None:
+        await server.shutdown()
+        await runner.cleanup()
+
+    try:
+        yield do(start())
+    finally:
+        do(end())
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from asgi_ws_observe import Settings
 from asgi_ws_observe.socketio import instrument_server
 from tests.servers.harness import serving
-from tests.servers.socketio_talk import SAYINGS, Desk, seen_by_both, talking, threads
+from tests.servers.socketio_talk import SAYINGS, Desk, by_aiohttp, seen_by_both, talking, threads
 from tests.support import Spans, total
 
 #: Configuration -> the server's options, and the client's transport.
@@ -25,6 +25,7 @@ CONFIGURATIONS: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "handlers in the reader": ({"async_handlers": False}, "websocket"),
     "connected before the handler": ({"always_connect": True}, "websocket"),
     "every namespace": ({"namespaces": "*"}, "websocket"),
+    "aiohttp": ({"async_mode": "aiohttp"}, "websocket"),
     "threads": ({"async_mode": "threading"}, "polling"),
     "threads, msgpack": ({"async_mode": "threading", "serializer": "msgpack"}, "polling"),
     "threads, handlers in the reader": (
@@ -55,6 +56,8 @@ def serve(server: Any) -> AbstractContextManager[str]:
     """Return what serves a server."""
     if isinstance(server, socketio.Server):
         return threads(server)
+    if server.async_mode == "aiohttp":
+        return by_aiohttp(server)
     return serving(socketio.ASGIApp(server), "websockets-sansio")
 
 
