@@ -43,6 +43,11 @@ class ReceivedEvent(str):
     sender: SpanContext | None
     wants_ack: bool
 
+    def __reduce__(self) -> Any:
+        # What stands between may publish it: managers before 5.14 pickle, and a node without this
+        # library could not load the class.
+        return str, (str(self),)
+
 
 def received(identity: int | None, data: Any) -> Any:
     """Return an event's name and arguments with the name marked and the carrier taken off.

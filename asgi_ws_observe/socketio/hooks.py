@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from base64 import b64decode
 from collections.abc import Callable, Iterable
-from typing import Any
+from importlib.metadata import version
+from typing import Any, Final
+
+from socketio.packet import Packet
 
 from .carrier import carrier_of, with_carrier
 from .emits import Emitting, emitting
@@ -13,6 +18,9 @@ from .observer import Observer
 from .rooms import is_member, moved
 
 __all__ = ["PlainHooks", "with_trace"]
+
+# Whether managers make a list of an emit's arguments; before they take them as they are given.
+_LISTS: Final = [*map(int, re.findall(r"\d+", version("python-socketio")))] >= [5, 15, 1]
 
 
 class PlainHooks:
@@ -107,16 +115,36 @@ class PlainHooks:
 
 def with_trace(observer: Observer, message: Any) -> Any:
     """Return what a manager sends to its own clients, with the carrier for those that want it."""
-    if not observer.active or message.get("event") not in observer.injected:
+    if not observer.injected or not observer.active:
         return message
-    carrier, data = carrier_of(), message["data"]
+    try:
+        return _with_trace(observer, message)
+    except Exception as error:  # noqa: BLE001
+        observer.failed(error, "a carrier for clients")
+        return message
+
+
+def _with_trace(observer: Observer, message: dict[str, Any]) -> dict[str, Any]:
+    carrier = carrier_of() if message.get("event") in observer.injected else None
     if not carrier:
         return message
-    if "binary" not in message:
-        # Before 5.14 it is what `emit` was given.
+    data, more = message["data"], {}
+    if not _LISTS:
+        if message.get("binary"):
+            data, more = _put_together(data), {"binary": False}
         data = with_carrier(data, carrier)
-    elif message["binary"]:
-        data = [[*data[0], carrier], *data[1:]]
+    elif message.get("binary"):
+        data = [_appended(data[0], carrier), *data[1:]]
     else:
-        data = [*data, carrier]
-    return message | {"data": data}
+        data = _appended(data, carrier)
+    return message | {"data": data} | more
+
+
+def _appended(data: Any, carrier: dict[str, str]) -> list[Any]:
+    # A node of an earlier version publishes what `emit` was given.
+    return [*data, carrier] if isinstance(data, list) else list(with_carrier(data, carrier))
+
+
+def _put_together(data: list[Any]) -> Any:
+    """Return the arguments that a manager has taken apart, with their bytes in place again."""
+    return Packet.reconstruct_binary(data[0], [b64decode(each) for each in data[1:]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import secrets
 import sys
@@ -38,6 +39,8 @@ __all__ = [
 #: Whether python-socketio says why a client left, as 5.12 was the first to do. With the oldest ones
 #: goes an Engine.IO that never sees that a client polls no more.
 IS_TOLD: Final = tuple(map(int, version("python-socketio").split(".")[:2])) >= (5, 12)
+#: Nodes run by this; that of an environment with another version of python-socketio can be given.
+PYTHON: Final = os.environ.get("SIO_PYTHON", sys.executable)
 #: Where each server of a node is.
 PATHS: Final = {
     "main": "/socket.io/",
@@ -93,7 +96,12 @@ class Since:
 
 @contextmanager
 def node(
-    folder: Path, name: str = "a", bus: str = "", ws: str = "auto", **environment: str
+    folder: Path,
+    name: str = "a",
+    bus: str = "",
+    ws: str = "auto",
+    python: str = PYTHON,
+    **environment: str,
 ) -> Iterator[Site]:
     """Run a node until the end of the block; none of our own code may have failed in it.
 
@@ -102,11 +110,12 @@ def node(
         name: What they are called.
         bus: Redis's URL; empty for a node that is alone.
         ws: uvicorn's implementation of WebSockets.
+        python: Which interpreter.
         environment: More of its environment.
     """
     port = free_port()
     log, spans, last = (folder / f"{name}.{kind}" for kind in ("log", "spans", "last"))
-    command = [sys.executable, "-m", "uvicorn", "tests.servers.socketio_app:app"]
+    command = [python, "-m", "uvicorn", "tests.servers.socketio_app:app"]
     given = ["--port", str(port), "--timeout-graceful-shutdown", "2", "--ws", ws]
     files = {"SIO_SPANS": str(spans), "SIO_LAST": str(last), "ASGI_WS_OBSERVE_LOOK_INTERVAL": "0.2"}
     with started([*command, *given], port, log, SIO_BUS=bus, **files, **environment) as process:
@@ -117,11 +126,13 @@ def node(
 
 
 @contextmanager
-def pair(folder: Path) -> Iterator[tuple[Site, Site, RedisServer]]:
+def pair(folder: Path, python: str = PYTHON) -> Iterator[tuple[Site, Site, RedisServer]]:
     """Run two nodes and the Redis between them until the end of the block."""
     with ExitStack() as stack:
         redis = stack.enter_context(single(folder / "redis"))
-        found = [stack.enter_context(node(folder, name, redis.url)) for name in ("a", "b")]
+        found = [
+            stack.enter_context(node(folder, name, redis.url, python=python)) for name in ("a", "b")
+        ]
         yield found[0], found[1], redis
 
 
