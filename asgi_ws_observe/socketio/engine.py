@@ -57,48 +57,55 @@ def _observed(observer: Observer, kind: Any) -> Any:
     """Return a class of sockets that tells an observer what happens.
 
     What is on its instances, and every coroutine of its own that waits, is memory of each
-    connection: so its methods are plain where the library awaits what they return.
+    connection. So its methods are plain where the library awaits what they return, and what is
+    true of few sockets at a time is kept beside them.
     """
+    # When pings that are out left the queue, of `time.perf_counter()`; who tries to upgrade.
+    pings: dict[str, float] = {}
+    upgrading: set[str] = set()
 
     class ObservedSocket(kind):  # type: ignore[misc]
         """An Engine.IO session: pings, upgrades and what closed it."""
 
-        # When the ping that is out left the queue, of `time.perf_counter()`.
-        ping_left: float | None = None
-        # Whether an upgrade is being tried.
-        upgrade_open = False
+        is_observed = True
         close_code: int | None = None
         record: Connection | None = None
+        _poll = kind.poll
 
         def receive(self, pkt: Any) -> Any:
-            if pkt.packet_type == packet.PONG and self.ping_left is not None:
-                left, self.ping_left = self.ping_left, None
+            if pkt.packet_type == packet.PONG and (left := pings.pop(self.sid, None)) is not None:
                 transport = "websocket" if self.upgraded else "polling"
                 observer.numbers.ping_rtt[transport].observe(perf_counter() - left)
             return kind.receive(self, pkt)
 
         async def poll(self) -> Any:
-            packets = await kind.poll(self)
-            if self.upgrade_open and self.upgraded:
-                self.upgrade_open = False
+            return self._polled(await self._poll())
+
+        def _polled(self, packets: Any) -> Any:
+            if upgrading and self.upgraded and self.sid in upgrading:
+                upgrading.discard(self.sid)
                 observer.numbers.upgrades["ok"] += 1
-            if self.last_ping and self.ping_left is None:
-                _look_for_ping(observer, self, packets)
+            if self.last_ping and not self.closed and self.sid not in pings:
+                _look_for_ping(observer, self, packets, pings)
             return packets
+
+        def close(self, *args: Any, **kwargs: Any) -> Any:
+            pings.pop(self.sid, None)
+            return kind.close(self, *args, **kwargs)
 
         def _upgrade_websocket(self, environ: Any) -> Any:
             _listen(observer, self, environ)
             if not self.connected:
                 return kind._upgrade_websocket(self, environ)
-            self.upgrade_open = True
             return self._try_upgrade(environ)
 
         async def _try_upgrade(self, environ: Any) -> Any:
+            upgrading.add(self.sid)
             try:
                 return await kind._upgrade_websocket(self, environ)
             finally:
-                if self.upgrade_open:
-                    self.upgrade_open = False
+                if self.sid in upgrading:
+                    upgrading.discard(self.sid)
                     observer.numbers.upgrades["failed"] += 1
 
         def _websocket_handler(self, ws: Any) -> Any:
@@ -109,10 +116,12 @@ def _observed(observer: Observer, kind: Any) -> Any:
     return ObservedSocket
 
 
-def _look_for_ping(observer: Observer, socket: Any, packets: Any) -> None:
+def _look_for_ping(
+    observer: Observer, socket: Any, packets: Any, pings: dict[str, float]
+) -> None:
     """Take note of a ping that leaves the queue."""
     if any(each.packet_type == packet.PING for each in packets):
-        socket.ping_left = perf_counter()
+        pings[socket.sid] = perf_counter()
         transport = "websocket" if socket.upgraded else "polling"
         # The library's own note of when it put the ping into the queue is by that clock.
         delay = max(0.0, time.time() - socket.last_ping)
@@ -166,7 +175,7 @@ class _Listening:
 def adopt(observer: Observer, eio_sid: str) -> None:
     """Observe an Engine.IO session from now on, if it is one of an `AsyncServer`."""
     socket = observer.server.eio.sockets.get(eio_sid)
-    if isinstance(socket, AsyncSocket) and not hasattr(type(socket), "upgrade_open"):
+    if isinstance(socket, AsyncSocket) and not hasattr(type(socket), "is_observed"):
         kind: Any = type(socket)
         classes = observer.socket_classes
         socket.__class__ = classes.get(kind) or classes.setdefault(kind, _observed(observer, kind))
@@ -179,7 +188,7 @@ def release(server: Any) -> None:
     """Give all sessions of a server their own class again."""
     for socket in list(server.eio.sockets.values()):
         kind = type(socket)
-        if hasattr(kind, "upgrade_open"):
+        if hasattr(kind, "is_observed"):
             socket.__class__ = kind.__mro__[1]
 
 
