@@ -115,9 +115,10 @@ class Instrumentation:
         # The server gave Engine.IO its own method when it was made; whoever has replaced that since
         # calls the server's.
         handlers = server.eio.handlers
-        if handlers.get("connect") == original:
+        given = handlers.get("connect")
+        if given == original:
             handlers["connect"] = server._handle_eio_connect
-            self._eio_handlers = (handlers["connect"], original)
+            self._eio_handlers = (handlers["connect"], given)
         for eio_sid in list(server.eio.sockets):
             adopt(self._observer, eio_sid)
 

@@ -21,18 +21,19 @@ from typing import Any, Final
 
 import socketio
 from fastapi import FastAPI, WebSocket
-from prometheus_client import generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from starlette.types import Receive, Scope, Send
 
-from asgi_ws_observe import WebSocketObserveMiddleware, mount_metrics
+from asgi_ws_observe import Settings, WebSocketObserveMiddleware, mount_metrics
 from asgi_ws_observe.socketio import bus, instrument_server
 from tests.servers.span_file import provider_of
 
 __all__ = ["SERVERS", "app"]
 
 IS_PLAIN: Final = bool(os.environ.get("SIO_PLAIN"))
+SETTINGS: Final = Settings(log_handler="off")
 # What is late by less is not lost; nobody waits for the usual 5 seconds here.
 bus.GRACE = 0.5  # type: ignore[misc]
 
@@ -48,7 +49,7 @@ class Desk:
         self._sio = sio
         for name in ("connect", "disconnect", "echo", "join", "say", "ask", "kick", "leave"):
             sio.on(name, getattr(self, name))
-        for name in ("explode", "linger", "flood"):
+        for name in ("explode", "linger", "flood", "tell"):
             sio.on(name, getattr(self, name))
         sio.on("*", self.any, namespace="/any")
         sio.register_namespace(Private("/private"))
@@ -81,6 +82,10 @@ class Desk:
     async def say(self, sid: str, room: str, text: str) -> None:
         """Tell all in a room."""
         await self._sio.emit("said", text, room=room)
+
+    async def tell(self, sid: str, whom: str | None, *what: Any) -> None:
+        """Tell one client, or all."""
+        await self._sio.emit("said", what, to=whom)
 
     async def ask(self, sid: str, whom: str, patience: float) -> str:
         """Ask another client, and say what it answers."""
@@ -207,6 +212,45 @@ async def uninstrument() -> None:
     """Observe nothing any more."""
     for each in instrumented:
         each.uninstrument()
+
+
+@api.get("/restored")
+async def restored() -> dict[str, list[str]]:
+    """Return what observing changes of a new server, and what of that stays afterwards."""
+    sio = socketio.AsyncServer(async_mode="asgi", client_manager=manager())
+    Desk(sio)
+    before = state(sio)
+    observed = instrument_server(sio, registry=CollectorRegistry(), settings=SETTINGS)
+    changed = state(sio)
+    observed.uninstrument()
+    left = state(sio)
+    keys = {*before, *changed, *left}
+    return {
+        "changed": sorted(key for key in keys if changed.get(key) is not before.get(key)),
+        "left": sorted(key for key in keys if left.get(key) is not before.get(key)),
+    }
+
+
+def state(sio: Any) -> dict[str, Any]:
+    """Return all that a server, its manager and its engine consist of, by a name."""
+    parts = {"server": sio, "manager": sio.manager, "engine": sio.eio}
+    found = {
+        f"{part}.{key}": each for part, one in parts.items() for key, each in one.__dict__.items()
+    }
+    return found | {f"handler.{key}": each for key, each in sio.eio.handlers.items()}
+
+
+@api.get("/ours")
+async def ours() -> list[str]:
+    """Return what of ours is in the servers that serve."""
+    return sorted(
+        {
+            key
+            for sio in SERVERS.values()
+            for key, each in state(sio).items()
+            if "asgi_ws_observe" in f"{type(each).__module__} {getattr(each, '__module__', '')}"
+        }
+    )
 
 
 @api.get("/sockets")
