@@ -85,7 +85,7 @@ async def test_refused_client_says_why(
     assert StatusCode.ERROR is span.status.status_code
     found = dict(span.attributes or {})
     assert ("refused", "refused") == (found["socketio.connect.outcome"], found["error.type"])
-    assert (how == "library") == ("wrong token" in str(found.get("socketio.connect.refusal")))
+    assert ("wrong token" if how == "library" else None) == found.get("socketio.connect.refusal")
     assert ["refused"] == [line["outcome"] for line in lines("socketio_close")]
     assert [] == lines("socketio_error") + lines("socketio_open")
 
