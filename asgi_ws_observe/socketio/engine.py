@@ -116,9 +116,7 @@ def _observed(observer: Observer, kind: Any) -> Any:
     return ObservedSocket
 
 
-def _look_for_ping(
-    observer: Observer, socket: Any, packets: Any, pings: dict[str, float]
-) -> None:
+def _look_for_ping(observer: Observer, socket: Any, packets: Any, pings: dict[str, float]) -> None:
     """Take note of a ping that leaves the queue."""
     if any(each.packet_type == packet.PING for each in packets):
         pings[socket.sid] = perf_counter()
