@@ -121,12 +121,12 @@ def test_peer_that_left_while_the_application_holds_on_shows_in_close_wait(
     process, route = looking(server, start), "/deaf/left"
     client = opened.enter_context(closing(RawClient(process.address, route)))
     client.opened()
-    # Counting rests a hundred times as long as it took, which on a busy machine is long.
     # hypercorn stops reading when ten wait.
     for _ in range(20):
         client.send(frame(TEXT, b"unread"))
     wait_until(lambda: sockets(process, "established"))
     client.finish()
+    # Counting rests a hundred times as long as it took, which on a busy machine is long.
     wait_until(lambda: sockets(process, "close_wait") == 1, 30)
     assert 1 == process.total("ws_connections_active", route=route)
     process.get("/release")
