@@ -49,6 +49,9 @@ class _Nothing(list[float]):
         pass
 
 
+_NOTHING: Final = _Nothing()
+
+
 class Traffic:
     """The messages of one connection: counts, sizes, times.
 
@@ -145,7 +148,7 @@ class Traffic:
         are handed on.
         """
         self.listener = self.send_listener = None
-        self._handler_times = _Nothing()
+        self._handler_times = _NOTHING
 
     @property
     def sending(self) -> int:

@@ -126,6 +126,17 @@ def total(registry: CollectorRegistry, name: str, **labels: str) -> float:
     )
 
 
+def counted(registry: CollectorRegistry, name: str, *labels: str) -> dict[Any, float]:
+    """Return what is not zero of a metric, by the value of one label, or by those of several."""
+    found = {}
+    for family in registry.collect():
+        for each in family.samples:
+            if each.name == name and each.value:
+                key = tuple(each.labels[label] for label in labels)
+                found[key if len(key) > 1 else key[0]] = each.value
+    return found
+
+
 async def until(condition: Callable[[], object], deadline: float = 10.0) -> None:
     """Wait for a condition, on an event loop.
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import signal
+import subprocess
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -21,7 +22,7 @@ from demo_app.socketio.plan import ENDINGS, plan
 from demo_app.socketio.protocol import ADMIN, ADMIN_TOKEN, TOKEN
 from tests.fanout.redis_servers import found
 from tests.support import wait_until
-from tests.test_demo_cli import Demo, demo, run
+from tests.test_demo_cli import DEMO, ROOT, Demo, demo, run
 from tests.test_demo_cluster import cluster, is_running
 
 
@@ -268,6 +269,28 @@ def test_load_equals_metrics(running: Demo) -> None:
     wrong = run("load", "--url", running.ws)
     assert 2 == wrong.returncode
     assert "add --socketio" in wrong.stderr
+
+
+def test_load_stops_at_once_on_interrupt(running: Demo) -> None:
+    """Ctrl-C ends the load without a traceback."""
+    before = number(running, "socketio_events_total")
+    load = subprocess.Popen(
+        [*DEMO, "load", "--socketio", "--url", running.url, "--seconds", "600"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        wait_until(lambda: number(running, "socketio_events_total") > before, 60)
+        load.send_signal(signal.SIGINT)
+        printed, _ = load.communicate(timeout=30)
+    finally:
+        load.kill()
+        load.communicate()
+    assert 130 == load.returncode
+    assert "Stopped" in printed
+    assert "Traceback" not in printed
 
 
 def test_load_of_the_other_chat_says_what_is_wrong() -> None:

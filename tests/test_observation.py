@@ -177,3 +177,11 @@ def test_route_callback_whose_value_has_no_text_is_dropped() -> None:
     for _ in range(2):
         assert "unmatched" == observation.route(scope()).label
     assert 1 == store.own_errors["route"]
+
+
+def test_route_that_is_given_counts_unless_the_settings_find_one() -> None:
+    """The application's own word comes first, the router's last."""
+    found = at("/rooms/{room}")
+    assert "/socket.io/" == make().route(found, "/socket.io/").label
+    own = make(route=lambda given: "/mine")
+    assert "/mine" == own.route(found, "/socket.io/").label

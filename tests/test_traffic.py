@@ -299,3 +299,19 @@ def test_last_message_is_known_by_when_it_was_received() -> None:
     times.append(life.connection.received_at)
 
     assert [0.0, 101.0, 103.0, 103.0] == times
+
+
+def test_connection_that_carries_packets_counts_them_and_is_silent() -> None:
+    """Another protocol's packets are handed on: they have no handler time, and no spans."""
+    life = Life().opened()
+    life.connection.listener = listener = Listener()
+    life.connection.carries_packets()
+
+    life.receive(text("2probe"))
+    life.receive(text("5"))
+
+    assert None is life.connection.listener
+    assert [] == listener.calls
+    assert 2 == life.connection.messages_in
+    assert 0 == sum(life.numbers.handler.counts)
+    assert 7 == life.numbers.size_in.sum

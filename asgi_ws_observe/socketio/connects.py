@@ -105,7 +105,8 @@ class Connecting(Step):
         self._outcome = "error"
         if isinstance(error, _REFUSALS):
             self._outcome = "refused"
-            self._refusal = getattr(error, "error_args", None)
+            said = getattr(error, "error_args", None)
+            self._refusal = said.get("message") if isinstance(said, dict) else said
         elif not isinstance(error, Exception):
             self._outcome = "cancelled"
 

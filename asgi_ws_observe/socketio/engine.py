@@ -52,8 +52,6 @@ _BY_END: Final = {
     "too_big": "transport_error",
     "bad_data": "transport_error",
 }
-# What an observed session's methods need of it.
-_STATE: Final = ("ping_left", "upgrade_open", "verdict", "record")
 # A ping that is as old as this share of the timeout had its time: the library measures from the
 # last thing that it received, which may be a moment before.
 _SPENT: Final = 0.9
@@ -63,8 +61,10 @@ def _observed(observer: Observer, kind: Any) -> Any:
     """Return a class of sockets that tells an observer what happens.
 
     What is on its instances, and every coroutine of its own that waits, is memory of each
-    connection: so its methods are plain where the library awaits what they return.
+    connection. So its methods are plain where the library awaits what they return, and what is
+    true of few sessions at a time is kept beside them.
     """
+    numbers, pings, upgrading = observer.numbers, observer.pings, observer.upgrading
 
     class ObservedSocket(kind):  # type: ignore[misc]
         """An Engine.IO session: pings, upgrades and what closed it.
@@ -72,46 +72,46 @@ def _observed(observer: Observer, kind: Any) -> Any:
         Its methods wait long, and may go on when `release` has given the session its class back.
         """
 
-        # When the ping that is out was sent, of `time.perf_counter()`.
-        ping_left: float | None = None
-        # Whether an upgrade is being tried.
-        upgrade_open = False
+        is_observed = True
         # How its WebSocket ended, where no middleware has a record of it.
         verdict: Verdict | None = None
         record: Connection | None = None
 
         def receive(self, pkt: Any) -> Any:
-            if pkt.packet_type == packet.PONG and self.ping_left is not None:
-                left, self.ping_left = self.ping_left, None
+            if pkt.packet_type == packet.PONG and (left := pings.pop(self.sid, None)) is not None:
                 transport = "websocket" if self.upgraded else "polling"
-                observer.numbers.ping_rtt[transport].observe(perf_counter() - left)
+                numbers.ping_rtt[transport].observe(perf_counter() - left)
             return kind.receive(self, pkt)
 
         async def poll(self) -> Any:
             packets = await kind.poll(self)
             if not observer.active:
                 return packets
-            if self.upgrade_open and self.upgraded:
-                self.upgrade_open = False
-                observer.numbers.upgrades["ok"] += 1
-            if self.last_ping and self.ping_left is None:
+            if upgrading and self.upgraded and self.sid in upgrading:
+                upgrading.discard(self.sid)
+                numbers.upgrades["ok"] += 1
+            if self.last_ping and self.sid not in pings:
                 _look_for_ping(observer, self, packets)
             return packets
+
+        def close(self, *args: Any, **kwargs: Any) -> Any:
+            pings.pop(self.sid, None)
+            return kind.close(self, *args, **kwargs)
 
         def _upgrade_websocket(self, environ: Any) -> Any:
             _listen(observer, self, environ)
             if not self.connected:
                 return kind._upgrade_websocket(self, environ)
-            self.upgrade_open = True
             return self._try_upgrade(environ)
 
         async def _try_upgrade(self, environ: Any) -> Any:
+            upgrading.add(self.sid)
             try:
                 return await kind._upgrade_websocket(self, environ)
             finally:
-                if self.upgrade_open and observer.active:
-                    self.upgrade_open = False
-                    observer.numbers.upgrades["failed"] += 1
+                if self.sid in upgrading:
+                    upgrading.discard(self.sid)
+                    numbers.upgrades["failed"] += observer.active
 
         def _websocket_handler(self, ws: Any) -> Any:
             if self.record is not None:
@@ -132,8 +132,8 @@ def _leave(
     observer: Observer, socket: Any, encode: Callable[..., Any], *args: Any, **kwargs: Any
 ) -> Any:
     """Encode a ping, which is done when its turn has come, and take note of that."""
-    if socket.ping_left is None and socket.last_ping:
-        socket.ping_left = perf_counter()
+    if socket.last_ping and not socket.closed and socket.sid not in observer.pings:
+        observer.pings[socket.sid] = perf_counter()
         transport = "websocket" if socket.upgraded else "polling"
         # The library's own note of when it put the ping into the queue is by that clock.
         delay = max(0.0, time.time() - socket.last_ping)
@@ -192,7 +192,7 @@ def _name_route(record: Connection) -> None:
 def adopt(observer: Observer, eio_sid: str) -> None:
     """Observe an Engine.IO session from now on, if it is one of an `AsyncServer`."""
     socket = observer.server.eio.sockets.get(eio_sid)
-    if isinstance(socket, AsyncSocket) and not hasattr(type(socket), "upgrade_open"):
+    if isinstance(socket, AsyncSocket) and not hasattr(type(socket), "is_observed"):
         kind: Any = type(socket)
         classes = observer.socket_classes
         socket.__class__ = classes.get(kind) or classes.setdefault(kind, _observed(observer, kind))
@@ -205,9 +205,7 @@ def release(server: Any) -> None:
     """Give all sessions of a server their own class again."""
     for socket in list(server.eio.sockets.values()):
         kind = type(socket)
-        if hasattr(kind, "upgrade_open"):
-            for name in _STATE:
-                setattr(socket, name, getattr(socket, name))
+        if hasattr(kind, "is_observed"):
             socket.__class__ = kind.__mro__[1]
 
 

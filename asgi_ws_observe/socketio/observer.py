@@ -61,6 +61,8 @@ class Observer:
     Attributes:
         active: Whether it observes still; what is patched passes everything on if not.
         connections: By sid, which no two namespaces share.
+        pings: When those that are out were sent, of `time.perf_counter()`, by session.
+        upgrading: The sessions that try to upgrade.
         socket_classes: The classes of Engine.IO's sessions that tell it, by their own.
     """
 
@@ -93,6 +95,8 @@ class Observer:
         self.injected = frozenset(settings.inject_events)
         self.connections: dict[str, ClientConnection] = {}
         self._namespaces: dict[str, NamespaceNumbers] = {}
+        self.pings: dict[str, float] = {}
+        self.upgrading: set[str] = set()
         self.socket_classes: dict[type, type] = {}
 
     def failed(self, error: Exception, culprit: object) -> None:

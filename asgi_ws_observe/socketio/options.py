@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypedDict
 
 from ..exceptions import SettingsError
-from ..options import Callback, Choice, Kind
+from ..options import Callback, Choice, Kind, Names
 from ..settings import Settings
 
 __all__ = ["ServerOptions", "ServerSettings", "TrustCallback", "server_table"]
@@ -28,18 +28,10 @@ class _Category(Kind):
         return _Events().check(value)
 
 
-class _Events(Kind):
+class _Events(Names):
     """Names of events."""
 
     accepts = "a collection of names"
-
-    def check(self, value: Any) -> frozenset[str] | tuple[str, ...]:
-        if isinstance(value, str) or not isinstance(value, Iterable):
-            raise ValueError
-        names = tuple(value)
-        if not all(isinstance(name, str) and name for name in names):
-            raise ValueError
-        return names
 
 
 class _Trust(Kind):

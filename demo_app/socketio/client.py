@@ -44,7 +44,8 @@ class Client:
         self._truth = truth
         self._namespace = namespace
         self._over = asyncio.Event()
-        self._socket = socketio.AsyncClient(reconnection=False)
+        # Ctrl-C is for the load to handle.
+        self._socket = socketio.AsyncClient(reconnection=False, handle_sigint=False)
         self._socket.packet_class = _counting(truth, self._socket.packet_class)
         for event in ("whispered", "poke"):
             self._socket.on(event, self._acknowledge(event), namespace=namespace)

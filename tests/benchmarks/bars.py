@@ -35,6 +35,12 @@ _NOISE: Final = (
 )
 
 
+_SESSIONS: Final = (
+    "a session that tells of its pings and its end has changed its class, and from then on Python "
+    "reads its attributes a little slower, for each recipient; that is most of it."
+)
+
+
 class Bar(NamedTuple):
     """One promise.
 
@@ -177,16 +183,16 @@ def _spans(part: Json) -> Iterator[Bar]:
 
 
 def _socketio(part: Json) -> Iterator[Bar]:
-    for name, limit, what in (
-        ("event", 1.35, "an event and its acknowledgement"),
-        ("large", 1.05, f"an emit to a room of {part['clients']:,}"),
+    for name, limit, what, why in (
+        ("event", 1.35, "an event and its acknowledgement", ""),
+        ("large", 1.05, f"an emit to a room of {part['clients']:,}", _SESSIONS),
     ):
         modes = part["operations"][name]
         found = share(modes[SOCKETIO_NO_SDK], modes[SOCKETIO])
-        yield Bar(f"Socket.IO: CPU of {what}, no SDK", found, limit, "of it alone")
-    memory = part["memory"]
-    rows = {row["name"]: row["bytes"][-1] for row in memory["rows"]}
-    above = (rows[SOCKETIO_NO_SDK] - rows[SOCKETIO]) / memory["columns"][-1] / 1024
+        yield Bar(f"Socket.IO: CPU of {what}, no SDK", found, limit, "of it alone", why=why)
+    sizes, clients = part["memory"]["bytes"], part["memory"]["connections"]
+    pairs = zip(sizes[SOCKETIO_NO_SDK], sizes[SOCKETIO], strict=True)
+    above = statistics.median(mine - bare for mine, bare in pairs) / clients / 1024
     yield Bar("Socket.IO: memory of a connection, no SDK", above, 0.8, "KiB")
     scrape = part["scrape"]
     what = f"{scrape['connections']:,} connections, {scrape['rooms']} rooms"

@@ -11,7 +11,7 @@ from typing import Final
 
 from tests.benchmarks.limits import most_connections
 from tests.benchmarks.machines import Machine, running
-from tests.benchmarks.results import Effort, Json, rounded
+from tests.benchmarks.results import Effort, Json
 from tests.benchmarks.scraping import watch
 from tests.benchmarks.server_level import columns, turn
 from tests.benchmarks.socketio_modes import BARE, CAPPED, MODES, NO_SDK
@@ -97,22 +97,20 @@ def _served(effort: Effort, progress: Progress) -> Json:
 
 
 def _memory(effort: Effort, progress: Progress) -> Json:
-    """Return the server's own bytes for clients that have sent one event, all of them."""
-    levels = [most_connections(level) for level in effort.levels[:-1]]
-    rows = []
-    for mode in (BARE, NO_SDK, CAPPED):
-        with closing(Worker(_CLIENTS)) as clients, running(mode, program=_PROGRAM) as machine:
-            # What the first connections bring for good is not theirs.
-            clients.ask(do="churn", address=machine.address, connections=200, at_once=50)
-            machine.wait_for(0)
-            empty = machine.private_bytes()
-            each = []
-            for level in levels:
-                _hold(clients, machine, level)
-                each.append(machine.private_bytes() - empty)
-                progress(f"memory, {mode}: {level:,} connections")
-            rows.append({"name": mode, "bytes": rounded(each)})
-    return {"columns": levels, "rows": rows}
+    """Return the server's own bytes for clients that have sent one event, by mode and process."""
+    connections = most_connections(effort.scraped)
+    found: dict[str, list[float]] = {mode: [] for mode in (BARE, NO_SDK, CAPPED)}
+    for number in range(max(1, effort.rounds // 5)):
+        for mode in list(found) if number % 2 == 0 else reversed(found):
+            with closing(Worker(_CLIENTS)) as clients, running(mode, program=_PROGRAM) as machine:
+                # What the first connections bring for good is not theirs.
+                clients.ask(do="churn", address=machine.address, connections=200, at_once=50)
+                machine.wait_for(0)
+                empty = machine.private_bytes()
+                _hold(clients, machine, connections)
+                found[mode].append(machine.private_bytes() - empty)
+        progress(f"memory: {number + 1} servers of each")
+    return {"connections": connections, "bytes": found}
 
 
 def _scrape(effort: Effort, progress: Progress) -> Json:

@@ -121,7 +121,7 @@ def _load(implementation: str, connections: str, modes: Json) -> str:
 
 def _memory(part: Json) -> str:
     columns = part["columns"]
-    bare = part["rows"][0]["bytes"]
+    bare = next(row["bytes"] for row in part["rows"] if row["name"] == BARE)
     rows = []
     for row in part["rows"]:
         each = [size / number / 1024 for size, number in zip(row["bytes"], columns, strict=True)]
@@ -251,7 +251,15 @@ def _socketio(part: Json) -> str:
         ]
         rows.append((mode, *cells))
     first = table(("CPU, µs (times that of the first line)", *measured), rows)
-    return "\n\n".join((first, _memory(part["memory"]), _scrape(part["scrape"])))
+    memory = part["memory"]
+    clients = memory["connections"]
+    rows = []
+    for mode, each in memory["bytes"].items():
+        above = [mine - bare for mine, bare in zip(each, memory["bytes"][SOCKETIO], strict=True)]
+        sizes = (f"{statistics.median(of) / clients / 1024:.2f}" for of in (each, above))
+        rows.append((mode, *sizes))
+    second = table((f"KiB a connection, of {clients:,}", "median", "above the first line"), rows)
+    return "\n\n".join((first, second, _scrape(part["scrape"])))
 
 
 def _spread(values: Sequence[float]) -> tuple[str, str]:

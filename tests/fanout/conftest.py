@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from asgi_ws_observe.fanout import Broadcast, Hub
 from asgi_ws_observe.fanout.channel import FanoutChannel
 from tests.fanout.memory import Bus, MemoryBroker
-from tests.support import Spans
+from tests.support import Spans, counted
 
 #: Makes a channel on the test's bus; it is closed when the test is over.
 Make = Callable[..., FanoutChannel]
@@ -24,31 +24,12 @@ MakeHub = Callable[..., Hub]
 
 def dropped(registry: CollectorRegistry) -> dict[str, float]:
     """Return how many messages were dropped, by reason."""
-    return {
-        each.labels["reason"]: each.value
-        for family in registry.collect()
-        for each in family.samples
-        if each.name == "ws_messages_dropped_total" and each.value
-    }
+    return counted(registry, "ws_messages_dropped_total", "reason")
 
 
 async def wait(broadcast: Broadcast) -> Broadcast:
     """Wait for a broadcast, as a coroutine."""
     return await broadcast
-
-
-@pytest.fixture
-def registry() -> CollectorRegistry:
-    """Return a new registry."""
-    return CollectorRegistry()
-
-
-@pytest.fixture
-def spans() -> Iterator[Spans]:
-    """Return where finished spans are."""
-    found = Spans()
-    yield found
-    found.provider.shutdown()
 
 
 @pytest.fixture

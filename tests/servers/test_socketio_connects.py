@@ -54,7 +54,7 @@ def trace_of(site: Site, name: str, **facts: Any) -> tuple[str, dict[str, Any]]:
 @pytest.mark.parametrize(
     ("wish", "answer", "refusal"),
     [
-        ("refuse", {"message": "no room for you"}, "{'message': 'no room for you'}"),
+        ("refuse", {"message": "no room for you"}, "no room for you"),
         ("deny", {"message": "Connection rejected by server"}, None),
     ],
     ids=["refuse", "deny"],

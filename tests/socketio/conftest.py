@@ -20,20 +20,6 @@ Make = Callable[..., socketio.AsyncServer]
 
 
 @pytest.fixture
-def registry() -> CollectorRegistry:
-    """Return a new registry."""
-    return CollectorRegistry()
-
-
-@pytest.fixture
-def spans() -> Iterator[Spans]:
-    """Return where finished spans are."""
-    found = Spans()
-    yield found
-    found.provider.shutdown()
-
-
-@pytest.fixture
 def make(registry: CollectorRegistry, spans: Spans) -> Iterator[Make]:
     """Return what makes observed servers: every event has a span unless told otherwise."""
     made: list[Instrumentation] = []

@@ -15,19 +15,14 @@ from prometheus_client import CollectorRegistry
 from asgi_ws_observe import Settings
 from tests.socketio.conftest import Make
 from tests.socketio.peers import Peer
-from tests.support import Spans, sample, total, until
+from tests.support import Spans, counted, sample, total, until
 
 Emit = Callable[[Any, list[str]], Any]
 
 
 def emits(registry: CollectorRegistry) -> dict[tuple[str, str, str], float]:
     """Return how many events were emitted, by event, target and category."""
-    return {
-        (each.labels["event"], each.labels["target"], each.labels["category"]): each.value
-        for family in registry.collect()
-        for each in family.samples
-        if each.name == "socketio_emits_total" and each.value
-    }
+    return counted(registry, "socketio_emits_total", "event", "target", "category")
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from asgi_ws_observe.socketio import instrument_server
 from asgi_ws_observe.states import Ending, Verdict
 from tests.socketio.conftest import Make
 from tests.socketio.peers import Peer
-from tests.support import Spans, sample, scope, total, until
+from tests.support import Spans, counted, sample, scope, total, until
 
 
 class Socket:
@@ -86,12 +86,7 @@ async def opened(client: httpx.AsyncClient) -> str:
 
 def reasons(registry: CollectorRegistry) -> dict[str, float]:
     """Return why clients left."""
-    return {
-        each.labels["reason"]: each.value
-        for family in registry.collect()
-        for each in family.samples
-        if each.name == "socketio_disconnects_total" and each.value
-    }
+    return counted(registry, "socketio_disconnects_total", "reason")
 
 
 async def test_round_trip_and_wait_in_the_queue_are_told_apart(

@@ -19,7 +19,7 @@ from asgi_ws_observe import Settings
 from asgi_ws_observe.socketio.events import ReceivedEvent, received
 from tests.socketio.conftest import Make
 from tests.socketio.peers import Peer
-from tests.support import Spans, sample, total
+from tests.support import Spans, counted, sample, total
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 CARRIER = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
@@ -29,12 +29,7 @@ Lines = Callable[..., list[dict[str, Any]]]
 
 def events(registry: CollectorRegistry) -> dict[tuple[str, str], float]:
     """Return how many events came, by name and outcome."""
-    return {
-        (each.labels["event"], each.labels["outcome"]): each.value
-        for family in registry.collect()
-        for each in family.samples
-        if each.name == "socketio_events_total" and each.value
-    }
+    return counted(registry, "socketio_events_total", "event", "outcome")
 
 
 async def test_handled_event_is_counted_timed_and_traced(
