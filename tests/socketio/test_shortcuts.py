@@ -82,7 +82,7 @@ async def test_global_provider_that_comes_late_is_used(
     monkeypatch: pytest.MonkeyPatch, make: Make, spans: Spans, name: str
 ) -> None:
     """Events have spans from then on, wherever opentelemetry-api keeps it."""
-    monkeypatch.setattr("asgi_ws_observe.socketio.spans._GLOBAL", name)
+    monkeypatch.setattr("asgi_ws_observe.tracing.provider._GLOBAL", name)
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
     sio = make(traced=False)
     sio.on("say", lambda sid: None)
@@ -116,7 +116,8 @@ async def test_session_that_ends_leaves_no_ping_behind(
     session = peer.session
     session.last_ping = 1.0
     await session.queue.put(packet.Packet(packet.PING))
-    await session.poll()
+    for each in await session.poll():
+        each.encode()
     await session.close(wait=False, abort=True)
     await session.receive(packet.Packet(packet.PONG))
 
