@@ -68,13 +68,13 @@ def _look_at_sessions(look: SocketIOLook, sockets: Mapping[str, Any]) -> dict[st
     """
     transports = {}
     total = longest = 0
-    for eio_sid, socket in list(sockets.items()):
+    for socket in list(sockets.values()):
         depth = socket.queue.qsize()
         if depth:
             total += depth
             longest = max(longest, depth)
         if not socket.closed:
-            transports[eio_sid] = "websocket" if socket.upgraded else "polling"
+            transports[socket.sid] = "websocket" if socket.upgraded else "polling"
     look.queue, look.queue_max = total, longest
     return transports
 
