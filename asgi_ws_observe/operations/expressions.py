@@ -16,7 +16,7 @@ _IN_QUERY: Final = re.compile(
 )
 #: Selectors of the families that the alerts ask for; recorded series (with a colon) have their job.
 _SELECTOR: Final = re.compile(
-    r"\b((?:ws|socketio|engineio|event_loop|process|python)_[a-z_0-9]+|up)\b(?![:(])(\{[^}]*\})?"
+    r"(?<![:\w])((?:ws|socketio|engineio|event_loop|process|python)_\w+|up)\b(?!:)(\{[^}]*\})?"
 )
 _PLACEHOLDER: Final = re.compile(r"\$([a-z_]+)")
 
