@@ -16,7 +16,17 @@ from prometheus_client.parser import text_string_to_metric_families as plain_tex
 
 from ..exceptions import ObserveError
 
-__all__ = ["AskError", "Family", "Page", "Sample", "fetch", "http_client", "page_url", "parse"]
+__all__ = [
+    "AskError",
+    "Family",
+    "NoMetricsError",
+    "Page",
+    "Sample",
+    "fetch",
+    "http_client",
+    "page_url",
+    "parse",
+]
 
 _TEXT: Final = "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 _ACCEPT: Final = f"application/openmetrics-text;version=1.0.0,{_TEXT}"
@@ -28,6 +38,10 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 class AskError(ObserveError):
     """What was asked cannot be answered; one line says why and what to do."""
+
+
+class NoMetricsError(AskError):
+    """There is an answer, and it is no metrics page."""
 
 
 class Sample(NamedTuple):
@@ -147,7 +161,9 @@ def parse(text: str, content_type: str, url: str) -> Page:
         AskError: It is neither.
     """
     if "html" in content_type or text.lstrip()[:1] == "<":
-        raise AskError(f"{url}: got an HTML page; give the URL of the metrics page, with its path")
+        raise NoMetricsError(
+            f"{url}: got an HTML page; give the URL of the metrics page, with its path"
+        )
     strict = "openmetrics" in content_type
     try:
         found = list((openmetrics if strict else plain_text)(text))
@@ -155,7 +171,7 @@ def parse(text: str, content_type: str, url: str) -> Page:
         families = _families(found, counters)
     except _BROKEN as error:
         shown = " ".join(str(error).split())[:80] or f"it begins with {text[:30]!r}"
-        raise AskError(
+        raise NoMetricsError(
             f"{url}: got {content_type or 'a body without content type'} that is no exposition "
             f"of metrics ({shown}); give the URL of the metrics page"
         ) from None
@@ -181,7 +197,7 @@ async def _get(client: httpx.AsyncClient, url: str, accept: str, within: float) 
     if answer.status_code in (401, 403):
         raise AskError(f"{url}: got {answer.status_code}; it wants a token that may read it")
     if answer.status_code == 404:
-        raise AskError(f"{url}: got 404; give the URL of the metrics page, with its path")
+        raise NoMetricsError(f"{url}: got 404; give the URL of the metrics page, with its path")
     if answer.status_code != 200:
         raise AskError(f"{url}: got {answer.status_code} {answer.reason_phrase}, expected 200")
     return answer
