@@ -45,7 +45,7 @@ or
             *("WebSocketBusSilent", "WebSocketBusLosing", "WebSocketBusLagging"),
             *("WebSocketBusPublishFailing", "WebSocketSilentStall", "WebSocketBusOverflow"),
         ),
-        panel="Bus listener",
+        panel="Listeners",
     ),
     Signal(
         name="WebSocketBusSilent",
@@ -75,7 +75,7 @@ or
             *("WebSocketBusOverflow", "WebSocketSilentStall", "WebSocketSlowHandlers"),
             *("WebSocketHandlerBudgetBurns", "WebSocketHandlerBudgetBurnsFast"),
         ),
-        panel="Bus probe",
+        panel="Age of the last probe",
     ),
     Signal(
         name="WebSocketBusPublishFailing",
@@ -104,7 +104,7 @@ or
         command="redis-cli -u <url of the bus> info clients",
         do=("Look at the broker: its memory limit, its number of clients, its failover.",),
         explains=("WebSocketBusLosing",),
-        panel="Bus messages",
+        panel="Published",
     ),
     Signal(
         name="WebSocketBusLosing",
@@ -130,7 +130,7 @@ or
             "Redis ends a subscriber that is too slow: `client-output-buffer-limit pubsub`.",
             "Where nothing may be missed use Redis Streams: `RedisChannel(mode='streams')`.",
         ),
-        panel="Bus losses",
+        panel="Lost on the bus",
     ),
     Signal(
         name="WebSocketBusLagging",
@@ -159,7 +159,7 @@ histogram_quantile(
             "All nodes: the broker is slow; look at its CPU and its slow log.",
             "This node: it takes messages too slowly; look at its event loop.",
         ),
-        panel="Bus lag",
+        panel="Bus lag p99 by origin",
     ),
     Signal(
         name="WebSocketBusOverflow",
@@ -231,7 +231,7 @@ and
         look=(("One client, or all?", f"sum(engineio_queue_depth{_NODE})"),),
         command="curl -s <metrics> | grep '^engineio_queue_depth'",
         do=("Send less to whoever does not keep up; end it: `sio.disconnect(sid)`.",),
-        panel="Engine.IO queue",
+        panel="Engine.IO queues",
     ),
     Signal(
         name="SocketIOOrphans",
@@ -254,7 +254,7 @@ and
             "Let no exception leave the connect handler: return False, or raise "
             "ConnectionRefusedError. Only a restart frees what leaked.",
         ),
-        panel="Socket.IO leaks",
+        panel="Socket.IO oddities",
     ),
     Signal(
         name="SocketIOAcksPending",
@@ -277,6 +277,6 @@ and
             "Across nodes use emit() with a callback of your own and a timeout; a call() that "
             "timed out leaves its callback behind.",
         ),
-        panel="Socket.IO leaks",
+        panel="Socket.IO oddities",
     ),
 )

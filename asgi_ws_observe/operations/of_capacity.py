@@ -41,7 +41,7 @@ sum by (job, instance) (rate(ws_handshake_failures_total{reason="limit"}[5m])) >
             *("WebSocketCapacityNear", "WebSocketHandshakesFailing", *_HANDSHAKES),
             "WebSocketReconnectStorm",
         ),
-        panel="Capacity",
+        panel="Capacity used",
     ),
     Signal(
         name="WebSocketCapacityNear",
@@ -65,7 +65,7 @@ sum by (job, instance) (rate(ws_handshake_failures_total{reason="limit"}[5m])) >
         ),
         command="curl -s <metrics> | grep -E '^ws_connections_(active|limit)'",
         do=("Add nodes, or worker processes, before it is full.",),
-        panel="Capacity",
+        panel="Capacity used",
     ),
     Signal(
         name="WebSocketDescriptorsLow",

@@ -60,7 +60,7 @@ unless on (job)
             "Look at what every client shares: a proxy, DNS, a certificate, an identity provider.",
         ),
         explains=("WebSocketHandshakesSlow", "WebSocketConnectionLeak"),
-        panel="Connects and closes",
+        panel="Connects a second",
         history=True,
     ),
     Signal(
@@ -103,7 +103,7 @@ histogram_quantile(0.95, sum by (job, instance, le) (rate(ws_send_buffer_bytes_b
             *("WebSocketHandlerBudgetBurnsFast", "WebSocketHeartbeatSlow"),
             *("WebSocketHeartbeatBudgetBurns", "WebSocketHeartbeatBudgetBurnsFast"),
         ),
-        panel="Send buffer",
+        panel="Unsent bytes p95",
     ),
     Signal(
         name="WebSocketSendStuck",
@@ -131,7 +131,7 @@ histogram_quantile(0.95, sum by (job, instance, le) (rate(ws_send_buffer_bytes_b
             "Send through a hub, in which one client waits for nobody else.",
         ),
         explains=("WebSocketQueueGrowing",),
-        panel="Backpressure",
+        panel="Longest wait in send()",
     ),
     Signal(
         name="WebSocketMessagesDropped",

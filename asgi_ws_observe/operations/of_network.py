@@ -97,7 +97,7 @@ and
             "Nobody tries: look at what is before the nodes, DNS, certificate, load balancer.",
             "They try and are refused: look at the reason of the handshake failures.",
         ),
-        panel="Connections",
+        panel="Open connections",
         history=True,
     ),
     Signal(
@@ -137,7 +137,7 @@ histogram_quantile(
             "TCP round trips are fast: clients answer late; look for busy pages, sleeping phones.",
         ),
         explains=("WebSocketHalfOpen", *_HEARTBEATS),
-        panel="Heartbeat round trip",
+        panel="Heartbeat round trip p99 by node",
     ),
     Signal(
         name="WebSocketHeartbeatUnlikePeers",
@@ -169,7 +169,7 @@ histogram_quantile(
             "Look at its zone, its host's network card and neighbours, its proxy.",
         ),
         explains=("WebSocketHeartbeatSlow", "WebSocketHalfOpen", *_HEARTBEATS),
-        panel="Heartbeat round trip",
+        panel="Heartbeat round trip p99 by node",
     ),
     Signal(
         name="WebSocketHalfOpen",
@@ -204,6 +204,6 @@ and
             "Many at once: a network that dropped its state, such as a NAT, a firewall, a VPN.",
         ),
         explains=(*_CLOSES, "WebSocketSendStuck"),
-        panel="Heartbeat timeouts",
+        panel="Unanswered heartbeats",
     ),
 )

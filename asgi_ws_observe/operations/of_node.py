@@ -59,7 +59,7 @@ unless on (job, instance)
             *("WebSocketHandshakesFailing", "WebSocketSlowConsumers", "WebSocketNodeUnused"),
             *(*_HANDLERS, *_HANDSHAKES, *_HEARTBEATS, *_CLOSES),
         ),
-        panel="Event loop lag",
+        panel="Event loop lag p99 by node",
     ),
     Signal(
         name="WebSocketSlowHandlers",
@@ -123,7 +123,7 @@ and
             "In: make the handler faster, or take work out of it; a client's flood needs a limit.",
             "Out: slow clients; send through a hub, whose queue is bounded.",
         ),
-        panel="Queue depth",
+        panel="Queued messages",
     ),
     Signal(
         name="WebSocketHandlerErrors",
@@ -156,7 +156,7 @@ sum by (job, instance) (rate(ws_closes_total{reason=~"handler_error|no_close"}[5
             "Since the last deploy: roll it back.",
         ),
         explains=("WebSocketNodeUnlikePeers", "WebSocketReconnectStorm", *_CLOSES),
-        panel="Errors",
+        panel="Errors a second",
     ),
     Signal(
         name="WebSocketHandshakesFailing",
@@ -191,7 +191,7 @@ and
             "Errors: read a log line `ws_error`; since the last deploy, roll it back.",
         ),
         explains=("WebSocketReconnectStorm", "WebSocketConnectionsGone", *_HANDSHAKES),
-        panel="Handshake failures",
+        panel="Failed handshakes",
     ),
     Signal(
         name="WebSocketHandshakesSlow",
@@ -255,7 +255,7 @@ and
             "They do not: something on the way holds connections open and lets nothing through.",
             "Take the node out of the load balancer, keep it for a look, start another.",
         ),
-        panel="Messages",
+        panel="Messages a second",
         history=True,
     ),
     Signal(
@@ -285,7 +285,7 @@ and
             "Restart the node before its descriptors are used up.",
         ),
         explains=("WebSocketDescriptorsLow", "WebSocketConnectionLeak"),
-        panel="TCP states",
+        panel="TCP connections by state",
     ),
     Signal(
         name="WebSocketConnectionLeak",
@@ -324,7 +324,7 @@ and
             "End what is dead: `Settings(heartbeat_interval=20, heartbeat_close=True)`.",
         ),
         explains=("WebSocketCapacityNear", "WebSocketDescriptorsLow"),
-        panel="Connections",
+        panel="Open connections",
         history=True,
     ),
 )

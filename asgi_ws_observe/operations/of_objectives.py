@@ -58,7 +58,7 @@ OBJECTIVES: Final = (
         bad="sum by (job) (rate(ws_handshake_failures_total"
         '{reason=~"rejected|denied|error|limit"}[window]))',
         total="sum by (job) (rate(ws_handshake_duration_seconds_count[window]))",
-        panel="Handshake failures",
+        panel="Failed handshakes",
         look=(
             (
                 "Why do they fail, and where?",
@@ -92,7 +92,7 @@ OBJECTIVES: Final = (
         bad="sum by (job) (rate(ws_heartbeat_rtt_seconds_count[window])) - sum by (job) "
         '(rate(ws_heartbeat_rtt_seconds_bucket{le=~"$slo_heartbeat_seconds(\\\\.0)?"}[window]))',
         total="sum by (job) (rate(ws_heartbeat_rtt_seconds_count[window]))",
-        panel="Heartbeat round trip",
+        panel="Heartbeat round trip p99 by node",
         look=(
             (
                 "On which nodes?",

@@ -40,7 +40,7 @@ and on (job, instance) max by (job, instance) (present_over_time(ws_observe_info
             *("WebSocketReconnectStorm", "WebSocketConnectionsGone", "WebSocketNodeUnused"),
             *("WebSocketSilentStall", *_CLOSES),
         ),
-        panel="Up",
+        panel="Scrapes",
     ),
     Signal(
         name="WebSocketWorkerDown",
@@ -122,7 +122,7 @@ and on (job, instance) max by (job, instance) (present_over_time(ws_observe_info
         command="curl -s <metrics> | grep '^ws_closes_total'",
         do=("Take it out of the load balancer, then look at its log, its host and its version.",),
         explains=("WebSocketAbnormalCloses", *_CLOSES),
-        panel="Closes by node",
+        panel="Lost connections by node",
     ),
     Signal(
         name="WebSocketNodeUnused",
@@ -150,7 +150,7 @@ unless on (job, instance)
         ),
         command="curl -s <metrics> | grep -E '^ws_(connects|handshake_failures)_total'",
         do=("Look at the load balancer's health check of this node, and at its readiness.",),
-        panel="Connections",
+        panel="Open connections",
     ),
     Signal(
         name="WebSocketFleetRestarted",
@@ -226,6 +226,6 @@ and on (job)
         ),
         command="curl -s <metrics> | grep '^ws_observe_errors_total' | grep -v ' 0.0$'",
         do=("Read the log line of logger `asgi_ws_observe`: it has the traceback, once.",),
-        panel="Errors of the monitoring",
+        panel="Own errors",
     ),
 )
