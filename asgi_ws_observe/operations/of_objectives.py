@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from .signal import Recording, Severity, Signal
+from .signal import Recording, Severity, Side, Signal
 
 __all__ = ["OBJECTIVES", "OBJECTIVE_RECORDINGS", "OBJECTIVE_SIGNALS", "WINDOWS", "Objective"]
 
@@ -30,6 +30,7 @@ class Objective:
 
     Attributes:
         name: In the alerts' names.
+        side: Where to look first, as long as no other signal says more.
         what: In sentences.
         target: The threshold with the share that should be good.
         record: In the recorded series' names.
@@ -40,6 +41,7 @@ class Objective:
     """
 
     name: str
+    side: Side
     what: str
     target: str
     record: str
@@ -52,6 +54,7 @@ class Objective:
 OBJECTIVES: Final = (
     Objective(
         name="WebSocketHandshake",
+        side="node",
         what="handshakes that fail",
         target="slo_handshakes",
         record="ws_handshakes_failed",
@@ -69,6 +72,7 @@ OBJECTIVES: Final = (
     ),
     Objective(
         name="WebSocketClose",
+        side="network",
         what="connections that end abnormally",
         target="slo_closes",
         record="ws_closes_abnormal",
@@ -86,6 +90,7 @@ OBJECTIVES: Final = (
     ),
     Objective(
         name="WebSocketHeartbeat",
+        side="network",
         what="heartbeats that are slow",
         target="slo_heartbeats",
         record="ws_heartbeats_slow",
@@ -103,6 +108,7 @@ OBJECTIVES: Final = (
     ),
     Objective(
         name="WebSocketHandler",
+        side="node",
         what="messages that are handled slowly",
         target="slo_handlers",
         record="ws_messages_slow",
@@ -146,8 +152,7 @@ def _burns(objective: Objective, severity: Severity) -> Signal:
     fast = severity == "critical"
     return Signal(
         name=f"{objective.name}BudgetBurns{'Fast' if fast else ''}",
-        # What burns it is told by the other signals; this one says that users notice.
-        side="node",
+        side=objective.side,
         severity=severity,
         scope="fleet",
         expr="(\n" + "  or\n".join(pairs) + f")\nand on (job)\n    {enough} > $slo_events\n",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from .expressions import scaled
-from .rules import to_yaml
 from .signals import SIGNALS
+from .yaml_text import to_yaml
 
 __all__ = ["alertmanager", "alertmanager_text", "inhibitions"]
 

@@ -6,12 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-import yaml
-
 from .expressions import scaled
 from .signal import Signal, Unit
 from .signals import RECORDINGS, SIGNALS, expression
 from .thresholds import DEFAULTS
+from .yaml_text import to_yaml
 
 __all__ = ["rules", "rules_text"]
 
@@ -72,26 +71,6 @@ def rules(
 def rules_text(values: Mapping[str, float] = DEFAULTS, **options: Any) -> str:
     """Return them as YAML; the options are those of `rules`."""
     return to_yaml(rules(values, **options))
-
-
-def to_yaml(content: Any) -> str:
-    """Return YAML as people would write it: in the order given, long texts as blocks."""
-    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as blocks, and lists indented below their key."""
-
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-        super().increase_indent(flow, False)
-
-
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in text else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_Dumper.add_representer(str, _text)
 
 
 def _annotations(signal: Signal, runbook: str, grafana: str) -> dict[str, str]:
