@@ -16,7 +16,17 @@ from prometheus_client.parser import text_string_to_metric_families as plain_tex
 
 from ..exceptions import ObserveError
 
-__all__ = ["AskError", "Family", "Page", "Sample", "fetch", "http_client", "page_url", "parse"]
+__all__ = [
+    "AskError",
+    "Family",
+    "Page",
+    "Sample",
+    "fetch",
+    "http_client",
+    "instance_of",
+    "page_url",
+    "parse",
+]
 
 _TEXT: Final = "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 _ACCEPT: Final = f"application/openmetrics-text;version=1.0.0,{_TEXT}"
@@ -110,6 +120,17 @@ def page_url(url: str) -> str:
     return str(found if found.path.strip("/") else found.copy_with(path="/metrics"))
 
 
+def instance_of(url: str) -> str:
+    """Return what Prometheus calls the target of a URL: ``host:port``, the port always there.
+
+    Raises:
+        AskError: It is no URL of HTTP.
+    """
+    found = httpx.URL(page_url(url))
+    host = f"[{found.host}]" if ":" in found.host else found.host
+    return f"{host}:{found.port or _PORTS[found.scheme]}"
+
+
 async def fetch(client: httpx.AsyncClient, url: str, timeout: float = 10.0) -> Page:
     """Return the page that a URL has now.
 
@@ -159,7 +180,7 @@ def parse(text: str, content_type: str, url: str) -> Page:
             f"{url}: got {content_type or 'a body without content type'} that is no exposition "
             f"of metrics ({shown}); give the URL of the metrics page"
         ) from None
-    return Page(url, _instance(url), families, len(text.encode(errors="replace")))
+    return Page(url, instance_of(url), families, len(text.encode(errors="replace")))
 
 
 def _read(answer: httpx.Response, url: str) -> Page:
@@ -214,10 +235,3 @@ def _families(found: list[Metric], counters: frozenset[str] | None) -> dict[str,
             name += f"_{metric.type}"
         families[name] = Family(name, metric.type, metric.documentation, metric.unit, samples)
     return families
-
-
-def _instance(url: str) -> str:
-    """Return ``host:port``, with the port of the scheme where the URL has none."""
-    found = httpx.URL(page_url(url))
-    host = f"[{found.host}]" if ":" in found.host else found.host
-    return f"{host}:{found.port or _PORTS[found.scheme]}"

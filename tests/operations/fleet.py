@@ -99,6 +99,9 @@ def _odd() -> Iterator[Written]:
             {"__name__": "two" if i % 2 else "one", "job": "odd", "half": str(i // 2)},
             [(END - 600 + j * 20, value * j % 7) for j in range(31)],
         )
+    for i, value in enumerate((3.0, math.inf)):
+        steady = {"__name__": "steady", "job": "odd", "n": str(i)}
+        yield steady, [(END - 40 + j * 10, value) for j in range(5)]
     # Exactly at the ends of windows and of the lookback.
     edge = {"__name__": "edge", "job": "odd"}
     for i, ago in enumerate((300.0, 299.999, 300.001, 60.0)):

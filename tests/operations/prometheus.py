@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from tests.servers.processes import absent, free_port, started
+from tests.support import wait_until
 
 #: The bits by which Prometheus knows that a series ended; no other NaN has them.
 STALE = 0x7FF0000000000002
@@ -68,13 +69,16 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus(folder: Path, configuration: str = "", *options: str) -> Iterator[Prometheus]:
+def prometheus(
+    folder: Path, configuration: str = "", *options: str, prefix: str = ""
+) -> Iterator[Prometheus]:
     """Run a Prometheus until the end of the block.
 
     Args:
         folder: Where its files go.
         configuration: Its configuration file; empty for one that scrapes nothing.
         options: More arguments.
+        prefix: The prefix of its paths, such as ``/prom``.
     """
     program = shutil.which("prometheus")
     if program is None:
@@ -87,10 +91,14 @@ def prometheus(folder: Path, configuration: str = "", *options: str) -> Iterator
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",
         "--web.enable-remote-write-receiver",
+        f"--web.route-prefix={prefix}/",
         *options,
     ]
+    url = f"http://127.0.0.1:{port}{prefix}"
     with started(arguments, port, folder / "prometheus.log"), httpx.Client(timeout=30) as client:
-        yield Prometheus(f"http://127.0.0.1:{port}", client)
+        # It listens before it answers queries.
+        wait_until(lambda: client.get(f"{url}/-/ready").is_success, 60)
+        yield Prometheus(url, client)
 
 
 def _varint(number: int) -> bytes:
