@@ -34,7 +34,7 @@ MONITORING: Final = Row(
             unit="s",
             text="How long a scrape took for Prometheus, and how much of it the exposition.",
             good="below 100 ms.",
-            bad="near the scrape timeout. Is the inside small, the event loop was busy.",
+            bad="near the scrape timeout. Where the inside is small, the event loop was busy.",
             steps=above(1, 5),
         ),
         Panel(

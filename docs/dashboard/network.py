@@ -111,8 +111,8 @@ WITHIN: Final = Row(
             unit="s",
             text="The largest of the last 30 to 60 seconds.",
             good="below 100 ms.",
-            bad="seconds: one call blocked everything. Find it with a debugger's `py-spy dump`, or "
-            "in the trace of that moment.",
+            bad="seconds: one call blocked everything. Find it with `py-spy dump`, or in the "
+            "trace of that moment.",
             steps=above(0.1, 0.5),
         ),
         Panel(

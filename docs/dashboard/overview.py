@@ -7,12 +7,13 @@ from typing import Final
 from .panels import BAD, FINE, WORSE, Panel, Query, Row, above, below
 from .promql import gauge, over_zero, quantile, rate, series
 
-__all__ = ["LOST", "OVERVIEW", "capacity", "descriptors"]
+__all__ = ["ALERTS", "LOST", "OVERVIEW", "capacity", "descriptors"]
 
 #: Closes without a close frame for which the network is to blame.
 LOST: Final = 'code="1006", closed_by="network"'
 
-_ALERTS: Final = (
+#: Alerts that fire; those of a whole fleet have no instance.
+ALERTS: Final = (
     'ALERTS{alertstate="firing", alertname=~"WebSocket.*|SocketIO.*|EngineIO.*", job=~"$job", '
     'instance=~"$instance|"}'
 )
@@ -123,8 +124,8 @@ _STATS: Final = (
         "s",
         text="From a ping to its pong, for the slowest hundredth.",
         good="below 250 ms.",
-        bad="above 1 s. Is it one node, it is that node's network; is it all, it is the clients' "
-        "side, or the way to them.",
+        bad="above 1 s. On one node: the network of that node. On all: the clients' side, or the "
+        "way to them.",
         steps=above(0.25, 1),
         empty="no pings",
     ),
@@ -201,7 +202,7 @@ OVERVIEW: Final = Row(
             title="Firing alerts",
             kind="table",
             queries=(
-                Query(f"max by (alertname, severity, side, job, instance) ({_ALERTS})", "alerts"),
+                Query(f"max by (alertname, severity, side, job, instance) ({ALERTS})", "alerts"),
             ),
             unit="short",
             text="Alerts that fire now, of the whole fleet as well. Each has its section in the "

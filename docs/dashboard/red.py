@@ -149,9 +149,10 @@ RED: Final = Row(
                 ),
             ),
             unit="eps",
-            text="What the state of a connection does not expect, such as a send after the close.",
+            text="What the state of a connection does not expect, such as a send after the "
+            "close. uvicorn refuses that one with an exception, which is among the errors above.",
             good="none.",
-            bad="`send when closed`: the application talks to clients that are gone, and does not "
+            bad="`send when closing`: the application talks to clients that are gone, and does not "
             "notice.",
             empty="none",
         ),

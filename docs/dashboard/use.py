@@ -80,7 +80,7 @@ USE: Final = Row(
             unit="bytes",
             text="What 95 of 100 connections stay below, at each look.",
             good="nearly nothing.",
-            bad="above 1 MiB: not one client is slow, but many. Is it the network?",
+            bad="above 1 MiB: not one client is slow but many, as where the network is.",
             steps=above(262144, 1048576),
         ),
         Panel(
