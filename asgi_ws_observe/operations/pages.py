@@ -24,6 +24,7 @@ __all__ = [
     "Sample",
     "fetch",
     "http_client",
+    "instance_of",
     "page_url",
     "parse",
 ]
@@ -124,6 +125,17 @@ def page_url(url: str) -> str:
     return str(found if found.path.strip("/") else found.copy_with(path="/metrics"))
 
 
+def instance_of(url: str) -> str:
+    """Return what Prometheus calls the target of a URL: ``host:port``, the port always there.
+
+    Raises:
+        AskError: It is no URL of HTTP.
+    """
+    found = httpx.URL(page_url(url))
+    host = f"[{found.host}]" if ":" in found.host else found.host
+    return f"{host}:{found.port or _PORTS[found.scheme]}"
+
+
 async def fetch(client: httpx.AsyncClient, url: str, timeout: float = 10.0) -> Page:
     """Return the page that a URL has now.
 
@@ -175,7 +187,7 @@ def parse(text: str, content_type: str, url: str) -> Page:
             f"{url}: got {content_type or 'a body without content type'} that is no exposition "
             f"of metrics ({shown}); give the URL of the metrics page"
         ) from None
-    return Page(url, _instance(url), families, len(text.encode(errors="replace")))
+    return Page(url, instance_of(url), families, len(text.encode(errors="replace")))
 
 
 def _read(answer: httpx.Response, url: str) -> Page:
@@ -230,10 +242,3 @@ def _families(found: list[Metric], counters: frozenset[str] | None) -> dict[str,
             name += f"_{metric.type}"
         families[name] = Family(name, metric.type, metric.documentation, metric.unit, samples)
     return families
-
-
-def _instance(url: str) -> str:
-    """Return ``host:port``, with the port of the scheme where the URL has none."""
-    found = httpx.URL(page_url(url))
-    host = f"[{found.host}]" if ":" in found.host else found.host
-    return f"{host}:{found.port or _PORTS[found.scheme]}"
