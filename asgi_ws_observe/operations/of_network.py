@@ -71,7 +71,7 @@ and on (job, instance)
         severity="critical",
         scope="fleet",
         expr="""
-    sum by (job) (ws_connections_active)
+    (sum by (job) (ws_connections_active) or 0 * sum by (job) (ws_observe_info))
       <= $gone_share * max_over_time(sum by (job) (ws_connections_active)[10m:15s])
 and
     max_over_time(sum by (job) (ws_connections_active)[10m:15s]) >= $expected_connections

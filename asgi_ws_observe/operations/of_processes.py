@@ -130,7 +130,12 @@ and on (job, instance) max by (job, instance) (present_over_time(ws_observe_info
         severity="warning",
         expr="""
 (
-    sum by (job, instance) (ws_connections_active) == 0
+    (
+        sum by (job, instance) (ws_connections_active)
+      or
+        0 * sum by (job, instance) (ws_observe_info)
+    )
+      == 0
   and on (job)
     avg by (job) (sum by (job, instance) (ws_connections_active)) >= $expected_connections
 )
