@@ -105,13 +105,21 @@ and
         side="network",
         severity="critical",
         expr="""
-histogram_quantile(
-  0.99, sum by (job, instance, le) (rate(ws_heartbeat_rtt_seconds_bucket[5m]))
-) > $heartbeat_p99
+(
+    histogram_quantile(
+      0.99, sum by (job, instance, le) (rate(ws_heartbeat_rtt_seconds_bucket[5m]))
+    ) > $heartbeat_p99
+  and
+    sum by (job, instance) (increase(ws_heartbeat_rtt_seconds_count[5m])) > $heartbeat_count
+)
 or
-histogram_quantile(
-  0.99, sum by (job, instance, le) (rate(engineio_ping_rtt_seconds_bucket[5m]))
-) > $heartbeat_p99
+(
+    histogram_quantile(
+      0.99, sum by (job, instance, le) (rate(engineio_ping_rtt_seconds_bucket[5m]))
+    ) > $heartbeat_p99
+  and
+    sum by (job, instance) (increase(engineio_ping_rtt_seconds_count[5m])) > $heartbeat_count
+)
 """,
         hold="5m",
         unit="seconds",

@@ -48,6 +48,9 @@ THRESHOLDS: Final = (
     Threshold("abnormal_per_second", 0.1, "/s", "Closes with 1006 by the network, each node."),
     Threshold("abnormal_share", 0.05, "", "The same, of all closes.", most=1),
     Threshold("heartbeat_p99", 5, "s", "The slowest per cent of heartbeats takes longer."),
+    Threshold(
+        "heartbeat_count", 200, "", "Fewer heartbeats in 5 minutes are too few for p99.", "age"
+    ),
     Threshold("peers_factor", 3, "", "How many times as much as the mean of the other nodes."),
     Threshold("peers_heartbeat", 0.1, "s", "Heartbeats below this are fast, whatever peers do."),
     Threshold("peers_per_second", 0.05, "/s", "Fewer failures than this are no difference."),
