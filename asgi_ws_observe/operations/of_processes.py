@@ -101,13 +101,13 @@ and on (job, instance) max by (job, instance) (present_over_time(ws_observe_info
         name="WebSocketNodeUnlikePeers",
         side="node",
         severity="warning",
-        expr=_PEERS.format(name="ws_closes_bad:rate5m", factor="$peers_factor")
-        + "and\n    instance:ws_closes_bad:rate5m > $peers_per_second\n",
+        expr="    instance:ws_closes_bad:rate5m > $peers_per_second\nand"
+        + _PEERS.format(name="ws_closes_bad:per_connection", factor="$peers_factor"),
         hold="2m",
         unit="per second",
-        means="Connections fail on one node several times as often as on its peers: it is this "
+        means="Of a node's connections several times as many fail as of its peers': it is this "
         "node, not the clients.",
-        says="{value} connections a second fail here, several times as many as elsewhere",
+        says="{value} connections a second fail here, several times the share of elsewhere",
         look=(
             (
                 "How do they fail here, and how elsewhere?",
