@@ -232,7 +232,14 @@ unless on (job, instance)
 and
     sum by (job, instance) (rate(ws_messages_total[2m])) == 0
 and
-    sum by (job, instance) (rate(ws_messages_total[30m] offset 2m)) > $stall_per_second
+    sum by (job, instance) (rate(ws_messages_total[30m] offset 2m))
+      * sum by (job, instance) (ws_connections_active)
+      / sum by (job, instance) (avg_over_time(ws_connections_active[30m] offset 2m))
+      > $stall_per_second
+and
+    avg_over_time(
+      (sum by (job, instance) (rate(ws_messages_total[2m])) > bool 0)[1h:1m] offset 2m
+    ) > $stall_steady
 """,
         hold="15s",
         unit="count",

@@ -57,7 +57,10 @@ THRESHOLDS: Final = (
     Threshold("half_open_share", 0.02, "", "Of the connections, in 5 minutes.", most=1),
     Threshold("half_open_count", 5, "", "Fewer heartbeat timeouts than this are noise."),
     Threshold("stall_connections", 5, "", "A node with fewer connections may be silent."),
-    Threshold("stall_per_second", 0.2, "/s", "Messages of the half hour before the silence."),
+    Threshold(
+        "stall_per_second", 0.2, "/s", "Messages to expect by the half hour before the silence."
+    ),
+    Threshold("stall_steady", 0.7, "", "Of the hour before, the part with messages.", most=1),
     Threshold("send_buffer_p95", 1048576, "B", "What five per cent of the looks exceed."),
     Threshold("send_waiting", 30, "s", "A send() that waits longer hangs."),
     Threshold("engineio_queue", 1000, "", "Packets that wait for one client of Engine.IO."),
