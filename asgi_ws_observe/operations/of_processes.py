@@ -72,7 +72,7 @@ and on (job, instance) max by (job, instance) (present_over_time(ws_observe_info
 < on (job, instance)
   count by (job, instance) (process_start_time_seconds{worker!=""})
 """,
-        hold="30s",
+        hold="2m",
         unit="count",
         means="A worker process ended and another took its place, while its siblings went on: no "
         "deploy does that.",
