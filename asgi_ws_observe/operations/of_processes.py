@@ -165,11 +165,15 @@ unless on (job, instance)
         expr="""
 (
     (
-        sum by (job) (increase(
-          ws_closes_total{closed_by="server",reason=~"server_shutdown|going_away"}[1m]
-        ))
-      >
-        $restart_share * sum by (job) (max_over_time(ws_connections_active[5m]))
+        count by (job) (
+            sum by (job, instance) (increase(
+              ws_closes_total{closed_by="server",reason=~"server_shutdown|going_away"}[1m]
+            ))
+          >
+            $restart_share * sum by (job, instance) (max_over_time(ws_connections_active[5m]))
+        )
+      ==
+        count by (job) (count by (job, instance) (process_start_time_seconds))
     )
   or
     (
