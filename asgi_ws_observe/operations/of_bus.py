@@ -18,10 +18,10 @@ BUS_SIGNALS: Final = (
         expr="""
     min by (job, instance, channel) (ws_fanout_listener_up) == 0
 or
-    (
-        min by (job, instance) (socketio_bus_listener_up) == 0
+    min by (job, instance) (
+        min by (job, instance, worker) (socketio_bus_listener_up) == 0
       and
-        sum by (job, instance) (socketio_connections_active) > 0
+        sum by (job, instance, worker) (socketio_connections_active) > 0
     )
 """,
         hold="30s",
