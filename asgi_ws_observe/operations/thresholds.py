@@ -74,7 +74,9 @@ THRESHOLDS: Final = (
     Threshold("handshake_failures", 0.1, "", "Of all handshakes.", most=1),
     Threshold("handshake_failures_per_second", 0.05, "/s", "Fewer failures are no outage."),
     Threshold("handshake_p95", 2, "s", "The slowest twentieth of handshakes takes longer."),
-    Threshold("restart_share", 0.6, "", "Connections that shutdowns ended on each node in a minute.", most=1),
+    Threshold(
+        "restart_share", 0.6, "", "Connections of each node that it ended in a minute.", most=1
+    ),
     Threshold("together", 10, "s", "Processes that start closer to each other are no roll-out."),
     Threshold("capacity", 0.9, "", "Of ws_connections_limit.", most=1),
     Threshold("descriptors", 0.8, "", "Of process_max_fds.", most=1),
