@@ -1,0 +1,35 @@
+"""JSON schemas of files that nothing here can run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jsonschema import validators
+
+__all__ = ["errors", "errors_of_kind"]
+
+
+def errors(name: str, content: Any, reference: str = "") -> list[str]:
+    """Return what a schema finds wrong, each with its place.
+
+    Args:
+        name: The schema's file.
+        content: What is to be looked at.
+        reference: A part of the schema, such as ``#/$defs/name``. Default: all of it.
+    """
+    schema = json.loads((Path(__file__).parent / name).read_text(encoding="utf-8"))
+    if reference:
+        schema = {"$ref": reference, "$defs": schema["$defs"], "$schema": schema["$schema"]}
+    validator = validators.validator_for(schema)
+    validator.check_schema(schema)
+    return [
+        f"{found.json_path}: {found.message}" for found in validator(schema).iter_errors(content)
+    ]
+
+
+def errors_of_kind(name: str, manifest: Any) -> list[str]:
+    """Return what a schema of Kubernetes' objects finds wrong with one."""
+    schema = json.loads((Path(__file__).parent / name).read_text(encoding="utf-8"))
+    return errors(name, manifest, schema["kinds"][manifest["kind"]])
