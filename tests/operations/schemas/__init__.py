@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jsonschema import validators
+from jsonschema import Draft202012Validator
 
 __all__ = ["errors", "errors_of_kind"]
 
@@ -22,11 +22,9 @@ def errors(name: str, content: Any, reference: str = "") -> list[str]:
     schema = json.loads((Path(__file__).parent / name).read_text(encoding="utf-8"))
     if reference:
         schema = {"$ref": reference, "$defs": schema["$defs"], "$schema": schema["$schema"]}
-    validator = validators.validator_for(schema)
-    validator.check_schema(schema)
-    return [
-        f"{found.json_path}: {found.message}" for found in validator(schema).iter_errors(content)
-    ]
+    Draft202012Validator.check_schema(schema)
+    found = Draft202012Validator(schema).iter_errors(content)
+    return [f"{error.json_path}: {error.message}" for error in found]
 
 
 def errors_of_kind(name: str, manifest: Any) -> list[str]:
