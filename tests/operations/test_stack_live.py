@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
+import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -15,8 +17,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from websockets.sync.client import ClientConnection, connect
 
-from tests.operations.stack import Running, running
-from tests.support import wait_until
+from tests.operations.stack import OPERATIONS, Running, program, running
+from tests.support import get_from, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -143,3 +145,17 @@ def test_alert_reaches_the_webhook(stack: Running) -> None:
     )
     with closing(join(stack.nginx, "Hedy")):
         pass
+
+
+def test_amtool_commands_of_the_guide_work(stack: Running) -> None:
+    """A test alert arrives at the webhook, and a silence is taken."""
+    program("amtool", package="prometheus-alertmanager")
+    page = (OPERATIONS / "alertmanager.md").read_text(encoding="utf-8")
+    commands = re.findall(r"```\n(amtool (?:alert|silence).*?)```", page, re.DOTALL)
+    assert 2 == len(commands)
+    for command in commands:
+        here = command.replace("127.0.0.1:9093", stack.alertmanager)
+        subprocess.run(["sh", "-ec", here], check=True, capture_output=True)
+    wait_until(lambda: "PagerTest" in {each["labels"]["alertname"] for each in stack.alerts}, 30)
+    silences = json.loads(get_from(stack.alertmanager, "/api/v2/silences"))
+    assert ["moving to the new cluster"] == [each["comment"] for each in silences]
