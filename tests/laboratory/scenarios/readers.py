@@ -1,0 +1,45 @@
+"""Faults of the clients."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.laboratory.harness.clients import Manners
+from tests.laboratory.harness.lab import Lab
+from tests.laboratory.harness.scenario import Finding, Scenario
+
+__all__ = ["SCENARIOS"]
+
+
+def _reconnect(lab: Lab) -> None:
+    # A client with a bug: whatever it hears, it starts again.
+    lab.crowd.manners.talk = 0.1
+    lab.crowd.manners.stay = 0.3
+
+
+def _read_no_more(lab: Lab) -> None:
+    lab.crowd.vanish(0.4)
+
+
+def _feed() -> Manners:
+    return Manners(path="/feed", talk=0, stay=0)
+
+
+SCENARIOS: Final = (
+    Scenario(
+        name="reconnect-storm",
+        what="every client closes and connects again three times a second",
+        action=_reconnect,
+        expected=frozenset({"WebSocketReconnectStorm"}),
+        finding=Finding("WebSocketReconnectStorm", "clients"),
+    ),
+    Scenario(
+        name="slow-consumers",
+        what="four of ten clients of a feed read no more",
+        action=_read_no_more,
+        expected=frozenset({"WebSocketSlowConsumers"}),
+        finding=Finding("WebSocketSlowConsumers", "clients"),
+        manners=_feed,
+        clients=15,
+    ),
+)
