@@ -1,6 +1,6 @@
 """The demo with faults of its own: each is off until somebody turns it on.
 
-``PUT /laboratory?block=0.4`` turns one on (a field of `Faults`), 0 turns it off. ``/feed`` is a
+``PUT /laboratory?handler=2`` turns one on (a field of `Faults`), 0 turns it off. ``/feed`` is a
 route beside the demo's: a server that pushes, as market data do.
 """
 
@@ -23,8 +23,10 @@ from demo_app.rooms import Event, Rooms
 
 __all__ = ["Faults", "create_app"]
 
+#: For how long the handler of ``report`` blocks the event loop, seconds.
+_BLOCK: Final = 0.35
 #: Bytes of one message of the feed, and seconds between two.
-_FEED: Final = (16384, 0.05)
+_FEED: Final = (32768, 0.05)
 
 
 @dataclass
@@ -32,18 +34,14 @@ class Faults:
     """What is wrong just now.
 
     Attributes:
-        block: For how long a chat message blocks the event loop, seconds.
-        handler: For how long its handler waits for something else, seconds.
-        hang: Whether that never comes.
+        handler: For how long the handler of a chat message waits for something else, seconds.
         refuse: Whether the check of who connects says no to everybody.
         broken: Whether that check raises.
         check: For how long it takes, seconds.
         tick: Messages a second that the server sends to each room by itself.
     """
 
-    block: float = 0.0
     handler: float = 0.0
-    hang: float = 0.0
     refuse: float = 0.0
     broken: float = 0.0
     check: float = 0.0
@@ -51,17 +49,25 @@ class Faults:
 
 
 class _Faulty(Conversation):
-    """A conversation whose handler of chat messages has the faults."""
+    """A conversation with two more kinds of messages, whose handlers are wrong in themselves."""
+
+    def __init__(self, websocket: WebSocket, rooms: Rooms, room: str) -> None:
+        super().__init__(websocket, rooms, room)
+        self._handlers |= {"order": self._order, "report": self._report}
 
     async def _chat(self, message: Event) -> None:
         faults: Faults = self._websocket.app.state.faults
-        if faults.block:
-            time.sleep(faults.block)  # noqa: ASYNC251
         if faults.handler:
             await asyncio.sleep(faults.handler)
-        if faults.hang:
-            await asyncio.Event().wait()
         await super()._chat(message)
+
+    async def _report(self, _: Event) -> None:
+        # What should be in a thread holds up everybody.
+        time.sleep(_BLOCK)  # noqa: ASYNC251
+
+    async def _order(self, _: Event) -> None:
+        # What it waits for has no timeout, and is gone.
+        await asyncio.Event().wait()
 
 
 def create_app() -> FastAPI:

@@ -28,12 +28,13 @@ class Manners:
     """How the members of a crowd behave; may be changed while they are there.
 
     Attributes:
-        path: Where they connect; ``{room}`` is one of a few rooms.
+        path: Where they connect; ``{room}`` is one of a few rooms, ``{alone}`` one of their own.
         talk: Seconds between two messages of one client; 0: it says nothing after its name.
         stay: Seconds after which a client leaves and another one comes, on average; 0: it stays.
         back: Seconds until a client that lost its connection tries again, at most.
         say: What a client says, beside its words: ``chat``, ``slow``, ``crash``.
         seconds: For how long a handler of ``slow`` takes.
+        read_pause: Seconds between two messages that a client reads; 0: it reads what comes.
         size: Characters of a message.
     """
 
@@ -43,6 +44,7 @@ class Manners:
     back: float = 0.6
     say: str = "chat"
     seconds: float = 0.0
+    read_pause: float = 0.0
     size: int = 40
 
     def message(self) -> str:
@@ -58,7 +60,8 @@ class Crowd:
     Args:
         loop: Where they run.
         addresses: Returns where they may connect; asked anew for each connection.
-        manners: How they behave. Default: they chat, and one leaves every few seconds.
+        manners: How they behave.
+        name: What their names begin with.
 
     Attributes:
         manners: How they behave.
@@ -68,9 +71,11 @@ class Crowd:
         self,
         loop: LoopThread,
         addresses: Callable[[], Sequence[str]],
-        manners: Manners | None = None,
+        manners: Manners,
+        name: str = "guest",
     ) -> None:
-        self.manners = manners or Manners()
+        self.manners = manners
+        self._name = name
         self._loop = loop
         self._addresses = addresses
         self._turn = itertools.count()
@@ -144,30 +149,38 @@ class Crowd:
     async def _visit(self) -> None:
         addresses = self._addresses()
         number = next(self._turn)
-        path = self.manners.path.format(room=f"room-{number % _ROOMS}")
+        rooms = {"room": f"room-{number % _ROOMS}", "alone": f"{self._name}-{number}"}
+        path = self.manners.path.format(**rooms)
         async with connect(
             f"ws://{addresses[number % len(addresses)]}{path}",
             open_timeout=10,
-            close_timeout=1,
+            close_timeout=5,
             ping_interval=None,
             compression=None,
         ) as websocket:
             self._open.add(websocket)
             try:
-                await self._take_part(websocket, f"guest-{number}")
+                await self._take_part(websocket, f"{self._name}-{number}")
+            except asyncio.CancelledError:
+                # Whoever is told to leave closes the page.
+                await websocket.close(1001)
+                raise
             finally:
                 self._open.discard(websocket)
 
     async def _take_part(self, websocket: ClientConnection, name: str) -> None:
         if self.manners.path.startswith("/rooms"):
             await websocket.send(json.dumps({"type": "join", "name": name}))
-        reader = asyncio.create_task(_read(websocket))
+        if self.manners.read_pause:
+            # As on a phone: what is not read stays with the server.
+            sock: socket.socket = websocket.transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+        reader = asyncio.create_task(_read(websocket, self.manners))
         try:
             await self._talk(websocket, reader)
         finally:
             reader.cancel()
             await asyncio.wait({reader})
-        # Nobody's fault: one leaves, and another one comes.
 
     async def _talk(self, websocket: ClientConnection, reader: asyncio.Task[None]) -> None:
         manners, loop = self.manners, asyncio.get_running_loop()
@@ -182,9 +195,11 @@ class Crowd:
                 await websocket.send(self.manners.message())
 
 
-async def _read(websocket: ClientConnection) -> None:
+async def _read(websocket: ClientConnection, manners: Manners) -> None:
     while True:
         await websocket.recv()
+        if manners.read_pause:
+            await asyncio.sleep(manners.read_pause)
 
 
 def _reset(websocket: ClientConnection) -> None:

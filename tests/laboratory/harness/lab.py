@@ -9,8 +9,9 @@ from pathlib import Path
 
 from asgi_ws_observe.operations.routing import alertmanager_text
 from asgi_ws_observe.operations.rules import rules_text
+from asgi_ws_observe.operations.thresholds import DEFAULTS
 from tests.fanout.redis_servers import RedisServer, single
-from tests.laboratory.harness.clients import Crowd
+from tests.laboratory.harness.clients import Crowd, Manners
 from tests.laboratory.harness.loops import LoopThread
 from tests.laboratory.harness.monitoring import Prometheus, Receiver, alertmanager, prometheus
 from tests.laboratory.harness.nodes import Node
@@ -75,13 +76,9 @@ class Lab:
         """Wait so long; return whether the fault is to go on."""
         return not self.over.wait(seconds)
 
-    def crowd_of(self, addresses: list[str] | None = None) -> Crowd:
-        """Return another crowd, nobody in it yet.
-
-        Args:
-            addresses: Where it connects. Default: where all clients do.
-        """
-        return Crowd(self.loop, lambda: addresses or self.fronts)
+    def another_crowd(self, name: str, manners: Manners) -> Crowd:
+        """Return another crowd, nobody in it yet, which connects where all clients do."""
+        return Crowd(self.loop, lambda: self.fronts, manners, name)
 
     def relay(self, upstream: str) -> Relay:
         """Run a relay until the end."""
@@ -129,10 +126,10 @@ class Lab:
         hook = self._stack.enter_context(self.receiver.listening())
         routes = alertmanager(self._directory, alertmanager_text(hook, scale=scenario.scale))
         self._stack.callback(routes.end)
-        rules = rules_text(scenario.thresholds, job="demo", scale=scenario.scale)
+        rules = rules_text({**DEFAULTS, **scenario.thresholds}, job="demo", scale=scenario.scale)
         targets = {node.name: node.address for node in self.nodes}
         self.prometheus = prometheus(
-            self._directory, rules, targets, routes.address, scenario.scale
+            self._directory, rules, targets, routes.address, scenario.scale, scenario.interval
         )
         self._stack.callback(self.prometheus.end)
         for program in (routes, self.prometheus):

@@ -22,9 +22,6 @@ from tests.support import posts
 
 __all__ = ["Alert", "Prometheus", "Receiver", "alertmanager", "prometheus"]
 
-#: Seconds between two scrapes, and between two evaluations.
-INTERVAL: Final = 0.5
-
 _CONFIGURATION: Final = """
 global:
   scrape_interval: {interval}
@@ -135,7 +132,12 @@ def alertmanager(directory: Path, configuration: str) -> Program:
 
 
 def prometheus(
-    directory: Path, rules: str, targets: Mapping[str, str], alerts_to: str, scale: float
+    directory: Path,
+    rules: str,
+    targets: Mapping[str, str],
+    alerts_to: str,
+    scale: float,
+    interval: float,
 ) -> Prometheus:
     """Return a Prometheus.
 
@@ -145,13 +147,14 @@ def prometheus(
         targets: Addresses by name.
         alerts_to: The Alertmanager's address.
         scale: How much faster than usual time passes, below 1: what it looks back for a sample.
+        interval: Seconds between two scrapes, and between two evaluations.
     """
     rule_file, file = directory / "rules.yml", directory / "prometheus.yml"
     rule_file.write_text(rules)
     lines = [_TARGET.format(address=address, name=name) for name, address in targets.items()]
     file.write_text(
         _CONFIGURATION.format(
-            interval=duration(INTERVAL),
+            interval=duration(interval),
             rules=rule_file,
             alertmanager=alerts_to,
             targets="\n".join(lines),
@@ -163,7 +166,7 @@ def prometheus(
         f"--config.file={file}",
         f"--storage.tsdb.path={directory / 'prometheus'}",
         f"--web.listen-address=127.0.0.1:{port}",
-        f"--query.lookback-delta={duration(max(300 * scale, 3 * INTERVAL))}",
+        f"--query.lookback-delta={duration(max(300 * scale, 3 * interval))}",
         "--rules.alert.resend-delay=1s",
         "--log.level=warn",
     ]

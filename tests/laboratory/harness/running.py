@@ -49,6 +49,8 @@ def run(
 def _watch(lab: Lab, result: Result, directory: Path) -> None:
     """Make the fault and wait for what comes of it."""
     scenario = lab.scenario
+    if early := lab.receiver.names():
+        raise RuntimeError(f"alerts before anything was wrong: {', '.join(sorted(early))}")
     lab.tell(scenario.what)
     began = time.monotonic()
     fault = _Fault(lab)

@@ -17,8 +17,8 @@ __all__ = ["LAB_THRESHOLDS", "MINUTE_A_SECOND", "Finding", "Result", "Scenario"]
 #: A minute of the alerts' time passes in a second.
 MINUTE_A_SECOND: Final = 1 / 60
 
-#: Thresholds that are times of a machine, and so are not in the alerts' time scale.
-LAB_THRESHOLDS: Final[Mapping[str, float]] = {}
+#: Thresholds that are seconds of a machine, and so not in the alerts' time scale: a tenth.
+LAB_THRESHOLDS: Final[Mapping[str, float]] = {"probe_age": 3.0, "send_waiting": 3.0}
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class Scenario:
         bus: Returns the URL of the broker for the nodes; `None`: there is no broker.
         front: Returns where the clients connect; `None`: to the nodes.
         scale: What the alerts' times are multiplied by.
+        interval: Seconds between two scrapes, and between two evaluations.
         thresholds: Thresholds that are not the default.
         warm_up: How long all is as usual first, seconds.
         seconds: How long the fault may go undetected, or how long a quiet time lasts.
@@ -70,6 +71,7 @@ class Scenario:
     bus: Callable[[Lab], str] | None = None
     front: Callable[[Lab], list[str]] | None = None
     scale: float = MINUTE_A_SECOND
+    interval: float = 0.5
     thresholds: Mapping[str, float] = field(default_factory=lambda: LAB_THRESHOLDS)
     warm_up: float = 8.0
     seconds: float = 25.0

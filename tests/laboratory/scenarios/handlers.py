@@ -28,9 +28,8 @@ def _ticking(lab: Lab) -> list[str]:
 
 
 def _block(lab: Lab) -> None:
-    lab.crowd.manners.talk = 12
-    for node in lab.nodes:
-        node.fault(block=0.4)
+    reader = Manners(path="/rooms/{alone}", say="report", talk=2)
+    lab.another_crowd("reader", reader).arrive(2)
 
 
 def _slow_handlers(lab: Lab) -> None:
@@ -45,25 +44,25 @@ def _crash(lab: Lab) -> None:
 
 
 def _hang(lab: Lab) -> None:
-    for node in lab.nodes:
-        node.fault(hang=1)
-    # Whoever gets no answer leaves, and tries again.
-    lab.crowd.manners.talk = 0.3
-    lab.crowd.manners.stay = 3
+    # Each in a room of its own; whoever gets no answer leaves, and tries again.
+    manners = Manners(path="/rooms/{alone}", say="order", talk=0.2, stay=1.2)
+    lab.another_crowd("buyer", manners).arrive(12, over=1)
 
 
 def _backlog(lab: Lab) -> None:
     for node in lab.nodes:
         node.fault(handler=0.25)
-    lab.crowd.manners.stay = 0
     lab.crowd.manners.talk = 0.02
 
 
 def _leak(lab: Lab) -> None:
-    leak = lab.crowd_of()
-    leak.manners = Manners(talk=0, stay=0)
-    while lab.goes_on(0.7):
-        leak.arrive(1, over=0)
+    forgotten = lab.another_crowd("forgotten", Manners(talk=0, stay=0))
+    while lab.goes_on(0.6):
+        forgotten.arrive(1, over=0)
+
+
+def _steady() -> Manners:
+    return Manners(talk=0.5, stay=0)
 
 
 SCENARIOS: Final = (
@@ -78,7 +77,7 @@ SCENARIOS: Final = (
     ),
     Scenario(
         name="blocked-loop",
-        what="a handler calls something that blocks the event loop for 0.4 s",
+        what="once a second a handler blocks the event loop for 0.35 s",
         action=_block,
         expected=frozenset({"WebSocketEventLoopBlocked"}),
         finding=Finding("WebSocketEventLoopBlocked", "node"),
@@ -112,6 +111,9 @@ SCENARIOS: Final = (
         expected=frozenset({"WebSocketQueueGrowing"}),
         finding=Finding("WebSocketQueueGrowing", "node"),
         clients=12,
+        manners=_steady,
+        # Where pongs wait behind messages, uvicorn ends the connection after its 20 s.
+        node=NodeOptions(ping_timeout=60),
     ),
     Scenario(
         name="connection-leak",
@@ -119,5 +121,9 @@ SCENARIOS: Final = (
         action=_leak,
         expected=frozenset({"WebSocketConnectionLeak"}),
         finding=Finding("WebSocketConnectionLeak", "node"),
+        manners=_steady,
+        # Hours have to pass.
+        scale=1 / 240,
+        interval=0.25,
     ),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Final
 
 from tests.laboratory.harness.clients import Manners
@@ -37,12 +36,10 @@ def _behind_segment(lab: Lab) -> list[str]:
 
 
 def _vanish(lab: Lab) -> None:
-    zombies = lab.crowd_of()
-    zombies.manners = Manners(stay=0, talk=0)
+    zombies = lab.another_crowd("zombie", Manners(stay=0, talk=0))
     while lab.goes_on(0.5):
-        zombies.arrive(6, over=0)
-        with suppress(TimeoutError):
-            zombies.vanish()
+        zombies.vanish()
+        zombies.arrive(2, over=0)
 
 
 SCENARIOS: Final = (

@@ -6,6 +6,7 @@ from typing import Final
 
 from tests.laboratory.harness.clients import Manners
 from tests.laboratory.harness.lab import Lab
+from tests.laboratory.harness.nodes import NodeOptions
 from tests.laboratory.harness.scenario import Finding, Scenario
 
 __all__ = ["SCENARIOS"]
@@ -18,7 +19,8 @@ def _reconnect(lab: Lab) -> None:
 
 
 def _read_no_more(lab: Lab) -> None:
-    lab.crowd.vanish(0.4)
+    slow = Manners(path="/feed", talk=0, stay=0, read_pause=2)
+    lab.another_crowd("slow", slow).arrive(6, over=1)
 
 
 def _feed() -> Manners:
@@ -35,11 +37,13 @@ SCENARIOS: Final = (
     ),
     Scenario(
         name="slow-consumers",
-        what="four of ten clients of a feed read no more",
+        what="six clients come to a feed that read a message in two seconds, where forty are sent",
         action=_read_no_more,
         expected=frozenset({"WebSocketSlowConsumers"}),
         finding=Finding("WebSocketSlowConsumers", "clients"),
         manners=_feed,
-        clients=15,
+        clients=12,
+        # They answer pings, late.
+        node=NodeOptions(ping_timeout=60),
     ),
 )
