@@ -241,7 +241,8 @@ async def _describe(
         here = sorted({place.labels.get("instance", "") for place in finding.places})
         total = max(nodes.get(first.labels.get("job", ""), 0), len(here))
         more = f" and {len(here) - _SHOWN} more" * (len(here) > _SHOWN)
-        finding.spread = f"{len(here)} of {total} nodes: {', '.join(here[:_SHOWN])}{more}"
+        count = "the only node" if total == 1 else f"{len(here)} of {total} nodes"
+        finding.spread = f"{count}: {', '.join(here[:_SHOWN])}{more}"
     for question, query in signal.look:
         asked = expression(filled(query), {}, scale=scale)
         unit: Unit = "seconds" if "_seconds_bucket" in query else "count"
@@ -253,6 +254,8 @@ def _listed(values: Sequence[_Value], unit: Unit) -> str:
     ranked = sorted((v for v in values if v.value == v.value), key=lambda each: -each.value)
     if not ranked:
         return "no data"
+    # Zeros say something only where there is nothing else.
+    ranked = [each for each in ranked if each.value] or ranked[:1]
     told = {
         name
         for name in {label for each in ranked for label in each.labels}

@@ -46,9 +46,9 @@ and on (job, instance)
                 'sum by (instance) (rate(ws_closes_total{job="<job>",code="1006"}[5m]))',
             ),
             (
-                "Always after the same time, such as a proxy's 60 s?",
-                "sum by (le) (rate(ws_connection_duration_seconds_bucket"
-                '{job="<job>",instance="<instance>"}[5m]))',
+                "After how long? Always about a proxy's limit, such as 60 s?",
+                "histogram_quantile(0.5, sum by (le) (rate(ws_connection_duration_seconds_bucket"
+                '{job="<job>",instance="<instance>"}[5m])))',
             ),
         ),
         command="curl -s <metrics> | grep '^ws_closes_total.*code=\"1006\"'",
