@@ -71,7 +71,7 @@ class _Faulty(Conversation):
 
 
 def create_app() -> FastAPI:
-    """Return it; ``LABORATORY_FILES`` bounds its descriptors, ``LABORATORY_PROBE`` is in seconds."""
+    """Return it; ``LABORATORY_FILES`` bounds its files, ``LABORATORY_PROBE`` is in seconds."""
     if files := os.environ.get("LABORATORY_FILES"):
         resource.setrlimit(resource.RLIMIT_NOFILE, (int(files), int(files)))
     if probe := os.environ.get("LABORATORY_PROBE"):

@@ -17,6 +17,7 @@ from tests.laboratory.harness.monitoring import Prometheus, Receiver, alertmanag
 from tests.laboratory.harness.nodes import Node
 from tests.laboratory.harness.relays import Relay, nginx
 from tests.laboratory.harness.scenario import Scenario
+from tests.laboratory.harness.starter import Starter
 from tests.support import wait_until
 
 __all__ = ["Lab"]
@@ -29,6 +30,7 @@ class Lab:
 
     Args:
         scenario: What is to be shown.
+        starter: What the nodes are started from.
         directory: Where logs and data go.
         tell: Gets what is done just now.
 
@@ -49,7 +51,7 @@ class Lab:
     segment: Relay
 
     def __init__(
-        self, scenario: Scenario, directory: Path, tell: Callable[[str], None] = lambda text: None
+        self, scenario: Scenario, starter: Starter, directory: Path, tell: Callable[[str], None]
     ) -> None:
         self.scenario = scenario
         self.nodes: list[Node] = []
@@ -57,6 +59,7 @@ class Lab:
         self.receiver = Receiver()
         self.over = threading.Event()
         self.tell = tell
+        self._starter = starter
         self._directory = directory
         self._stack = ExitStack()
 
@@ -108,14 +111,12 @@ class Lab:
             self.redis = self.another_redis("redis")
             bus = scenario.bus(self)
         for number in range(1, scenario.nodes + 1):
-            node = Node(f"node-{number}", self._directory, scenario.node, bus)
+            node = Node(f"node-{number}", self._starter, self._directory, scenario.node, bus)
             self.nodes.append(node)
             self._stack.callback(node.end)
-            node.start(wait=False)
         self._start_monitoring()
-        if not scenario.watched_from_start:
-            for node in self.nodes:
-                node.listening()
+        for node in self.nodes if scenario.is_running else ():
+            node.start()
         self.fronts = [node.address for node in self.nodes]
         if scenario.front is not None:
             self.fronts = scenario.front(self)
@@ -140,11 +141,12 @@ class Lab:
     def _warm_up(self) -> None:
         scenario = self.scenario
         self.crowd = Crowd(self.loop, lambda: self.fronts, scenario.manners())
-        # Before all else: no client may find its loop closed.
-        self.tell(f"{scenario.clients} clients come")
-        self.crowd.arrive(scenario.clients, over=min(2.0, scenario.warm_up))
-        if not scenario.warm_up:
-            return
-        wait_until(lambda: self.crowd.open >= 0.8 * scenario.clients, 30)
+        if scenario.is_running:
+            self.tell(f"{scenario.clients} clients come")
+            self.crowd.arrive(scenario.clients, over=2.0)
+            wait_until(lambda: self.crowd.open >= 0.8 * scenario.clients, 30)
+        # Prometheus takes five seconds to its first scrape.
+        self.tell("wait for the first scrapes")
+        wait_until(lambda: len(self.prometheus.query("up")) == scenario.nodes, 30)
         self.tell(f"as usual for {scenario.warm_up:g} s")
         self.over.wait(scenario.warm_up)

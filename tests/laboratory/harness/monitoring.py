@@ -178,4 +178,4 @@ def _found(*names: str) -> str:
     for path in map(shutil.which, names):
         if path is not None:
             return path
-    absent(f"{names[0]} is missing; get it with: apt-get install {names[0]}")
+    return absent(f"{names[0]} is missing; get it with: apt-get install {names[0]}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ import httpx
 
 from tests.laboratory.harness.ports import stable_port
 from tests.laboratory.harness.programs import Program
+from tests.laboratory.harness.starter import Forked, Starter
 
 __all__ = ["Node", "NodeOptions"]
 
@@ -52,23 +52,30 @@ class Node(Program):
 
     Args:
         name: Its name, and the label ``instance``.
+        starter: What it is started from.
         directory: Where its log goes.
         options: How it runs.
         bus: The URL of the broker between the nodes; `None` for none.
     """
 
-    def __init__(self, name: str, directory: Path, options: NodeOptions, bus: str | None) -> None:
+    def __init__(
+        self, name: str, starter: Starter, directory: Path, options: NodeOptions, bus: str | None
+    ) -> None:
         self.name = name
         port = stable_port()
         arguments = [
-            *(sys.executable, "-m", "uvicorn", "tests.laboratory.app:create_app", "--factory"),
-            *("--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"),
+            *("tests.laboratory.app:create_app", "--factory", "--log-level", "warning"),
+            *("--host", "127.0.0.1", "--port", str(port)),
             *("--workers", str(options.workers), "--timeout-graceful-shutdown", "2"),
             *("--ws-ping-interval", str(options.ping_interval)),
             *("--ws-ping-timeout", str(options.ping_timeout)),
         ]
-        environment = options.environment(name, bus)
-        super().__init__(arguments, port, directory / f"{name}.log", environment)
+        super().__init__(arguments, port, directory / f"{name}.log")
+        self._starter = starter
+        self._environment = options.environment(name, bus)
+
+    def _launch(self) -> Forked:
+        return self._starter.start(self._arguments, self._environment, self._log)
 
     def fault(self, **faults: float) -> None:
         """Turn faults on, or with 0 off: fields of `tests.laboratory.app.Faults`."""

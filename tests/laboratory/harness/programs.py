@@ -6,9 +6,10 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from tests.laboratory.harness.starter import Forked
 from tests.servers.processes import ROOT, answers
 from tests.support import wait_until
 
@@ -22,26 +23,18 @@ class Program:
         arguments: Its command line.
         port: Where it listens.
         log: Where its output goes.
-        environment: What it finds beside this process's environment.
 
     Attributes:
         address: Its ``host:port``.
         process: The process that runs, or ran last.
     """
 
-    def __init__(
-        self,
-        arguments: Sequence[str],
-        port: int,
-        log: Path,
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, arguments: Sequence[str], port: int, log: Path) -> None:
         self.address = f"127.0.0.1:{port}"
         self._arguments = list(arguments)
         self._port = port
         self._log = log
-        self._environment = {**os.environ, **(environment or {})}
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Forked | None = None
 
     def start(self, *, wait: bool = True) -> None:
         """Start it; return when it listens, or at once.
@@ -49,17 +42,19 @@ class Program:
         Raises:
             AssertionError: It ended before; the text is its log.
         """
+        self.process = self._launch()
+        if wait:
+            self.listening()
+
+    def _launch(self) -> subprocess.Popen[bytes] | Forked:
         with self._log.open("ab") as output:
-            self.process = subprocess.Popen(
+            return subprocess.Popen(
                 self._arguments,
                 cwd=ROOT,
-                env=self._environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        if wait:
-            self.listening()
 
     def listening(self) -> None:
         """Wait until it listens.
@@ -97,6 +92,6 @@ class Program:
                 self.process.wait(1)
         self.kill()
 
-    def _running(self) -> subprocess.Popen[bytes]:
+    def _running(self) -> subprocess.Popen[bytes] | Forked:
         assert self.process is not None, "it was never started"
         return self.process

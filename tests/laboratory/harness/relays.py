@@ -79,7 +79,7 @@ class Relay:
     async def _forward(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sent: bytearray | None
     ) -> None:
-        """Forward one direction; what the client sends is kept in `sent`, its beginning at least."""
+        """Forward one direction; the beginning of what the client sends is kept in `sent`."""
         loop = asyncio.get_running_loop()
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):

@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.laboratory.harness.lab import Lab
 from tests.laboratory.harness.scenario import Finding, Result, Scenario
+from tests.laboratory.harness.starter import Starter
 from tests.servers.processes import ROOT
 
 __all__ = ["diagnose", "run"]
@@ -20,6 +21,7 @@ __all__ = ["diagnose", "run"]
 
 def run(
     scenario: Scenario,
+    starter: Starter,
     directory: Path,
     tell: Callable[[str], None] = lambda text: None,
     keep: Callable[[Lab], None] = lambda lab: None,
@@ -28,6 +30,7 @@ def run(
 
     Args:
         scenario: Which.
+        starter: What the nodes are started from.
         directory: Where logs and data go.
         tell: Gets what is done just now.
         keep: Called at the end, while all of it still runs.
@@ -35,9 +38,8 @@ def run(
     began = time.monotonic()
     result = Result(name=scenario.name, scale=scenario.scale)
     try:
-        with Lab(scenario, directory, tell) as lab:
-            _watch(lab, result, directory)
-            keep(lab)
+        with Lab(scenario, starter, directory, tell) as lab:
+            _watch(lab, result, directory, keep)
             tell("end everything")
     except Exception as error:
         result.problem = f"{type(error).__name__}: {error}"
@@ -46,7 +48,7 @@ def run(
     return result
 
 
-def _watch(lab: Lab, result: Result, directory: Path) -> None:
+def _watch(lab: Lab, result: Result, directory: Path, keep: Callable[[Lab], None]) -> None:
     """Make the fault and wait for what comes of it."""
     scenario = lab.scenario
     if early := lab.receiver.names():
@@ -61,12 +63,11 @@ def _watch(lab: Lab, result: Result, directory: Path) -> None:
             time.sleep(scenario.settle)
             break
         time.sleep(0.1)
+    result.delivered = {alert.name: alert.at - began for alert in reversed(lab.receiver.alerts())}
+    result.inhibited = sorted(lab.prometheus.fired() - result.delivered.keys())
     lab.tell("diagnose")
     result.finding = diagnose(lab.prometheus.url, scenario.scale, scenario.thresholds, directory)
-    result.delivered = {
-        alert.name: alert.at - began for alert in reversed(lab.receiver.alerts())
-    }
-    result.inhibited = sorted(lab.prometheus.fired() - result.delivered.keys())
+    keep(lab)
     lab.over.set()
     fault.end()
 

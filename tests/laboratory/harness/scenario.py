@@ -18,7 +18,11 @@ __all__ = ["LAB_THRESHOLDS", "MINUTE_A_SECOND", "Finding", "Result", "Scenario"]
 MINUTE_A_SECOND: Final = 1 / 60
 
 #: Thresholds that are seconds of a machine, and so not in the alerts' time scale: a tenth.
-LAB_THRESHOLDS: Final[Mapping[str, float]] = {"probe_age": 3.0, "send_waiting": 3.0}
+LAB_THRESHOLDS: Final[Mapping[str, float]] = {
+    "probe_age": 3.0,
+    "send_waiting": 3.0,
+    "together": 1.0,
+}
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,10 @@ class Scenario:
         scale: What the alerts' times are multiplied by.
         interval: Seconds between two scrapes, and between two evaluations.
         thresholds: Thresholds that are not the default.
-        warm_up: How long all is as usual first, seconds.
+        warm_up: How long Prometheus sees first how all is as usual, seconds.
         seconds: How long the fault may go undetected, or how long a quiet time lasts.
         settle: How long other alerts may come after the expected one, seconds.
-        watched_from_start: Whether Prometheus looks before the nodes are up.
+        is_running: Whether nodes and clients are there before the action.
     """
 
     name: str
@@ -73,10 +77,10 @@ class Scenario:
     scale: float = MINUTE_A_SECOND
     interval: float = 0.5
     thresholds: Mapping[str, float] = field(default_factory=lambda: LAB_THRESHOLDS)
-    warm_up: float = 8.0
+    warm_up: float = 6.0
     seconds: float = 25.0
     settle: float = 3.0
-    watched_from_start: bool = False
+    is_running: bool = True
 
     @property
     def is_quiet(self) -> bool:

@@ -50,6 +50,7 @@ SCENARIOS: Final = (
         expected=frozenset({"WebSocketFleetRestarted"}),
         finding=Finding("WebSocketFleetRestarted", "deploy"),
         nodes=2,
+        warm_up=9,
     ),
     Scenario(
         name="deploy-drain",
@@ -58,6 +59,7 @@ SCENARIOS: Final = (
         expected=frozenset({"WebSocketFleetRestarted"}),
         finding=Finding("WebSocketFleetRestarted", "deploy"),
         nodes=2,
+        warm_up=9,
     ),
     Scenario(
         name="worker-killed",

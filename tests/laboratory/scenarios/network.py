@@ -23,7 +23,7 @@ def _idle(lab: Lab) -> None:
 
 
 def _behind_nginx(lab: Lab) -> list[str]:
-    return [lab.nginx(timeout=1)]
+    return [lab.nginx(timeout=2)]
 
 
 def _slow_segment(lab: Lab) -> None:
@@ -52,7 +52,7 @@ SCENARIOS: Final = (
     ),
     Scenario(
         name="proxy-cut",
-        what="nginx cuts what is idle for a second, and nobody says anything any more",
+        what="nginx cuts what is idle for two seconds, and nobody says anything any more",
         action=_idle,
         expected=frozenset({"WebSocketAbnormalCloses"}),
         finding=Finding("WebSocketAbnormalCloses", "network"),

@@ -34,6 +34,7 @@ SCENARIOS: Final = (
         action=_reconnect,
         expected=frozenset({"WebSocketReconnectStorm"}),
         finding=Finding("WebSocketReconnectStorm", "clients"),
+        warm_up=11,
     ),
     Scenario(
         name="slow-consumers",
