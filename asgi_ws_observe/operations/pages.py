@@ -19,6 +19,7 @@ from ..exceptions import ObserveError
 __all__ = [
     "AskError",
     "Family",
+    "NoMetricsError",
     "Page",
     "Sample",
     "fetch",
@@ -40,6 +41,10 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 class AskError(ObserveError):
     """What was asked cannot be answered; one line says why and what to do."""
+
+
+class NoMetricsError(AskError):
+    """There is an answer, and it is no metrics page."""
 
 
 class Sample(NamedTuple):
@@ -170,7 +175,9 @@ def parse(text: str, content_type: str, url: str) -> Page:
         AskError: It is neither.
     """
     if "html" in content_type or text.lstrip()[:1] == "<":
-        raise AskError(f"{url}: got an HTML page; give the URL of the metrics page, with its path")
+        raise NoMetricsError(
+            f"{url}: got an HTML page; give the URL of the metrics page, with its path"
+        )
     strict = "openmetrics" in content_type
     try:
         found = list((openmetrics if strict else plain_text)(text))
@@ -178,7 +185,7 @@ def parse(text: str, content_type: str, url: str) -> Page:
         families = _families(found, counters)
     except _BROKEN as error:
         shown = " ".join(str(error).split())[:80] or f"it begins with {text[:30]!r}"
-        raise AskError(
+        raise NoMetricsError(
             f"{url}: got {content_type or 'a body without content type'} that is no exposition "
             f"of metrics ({shown}); give the URL of the metrics page"
         ) from None
@@ -223,7 +230,7 @@ async def _get(client: httpx.AsyncClient, url: str, accept: str, within: float) 
     if answer.status_code in (401, 403):
         raise AskError(f"{url}: got {answer.status_code}; it wants a token that may read it")
     if answer.status_code == 404:
-        raise AskError(f"{url}: got 404; give the URL of the metrics page, with its path")
+        raise NoMetricsError(f"{url}: got 404; give the URL of the metrics page, with its path")
     if answer.status_code != 200:
         raise AskError(f"{url}: got {answer.status_code} {answer.reason_phrase}, expected 200")
     return answer
