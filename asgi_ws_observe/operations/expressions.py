@@ -18,7 +18,7 @@ _IN_QUERY: Final = re.compile(
 _SELECTOR: Final = re.compile(
     r"(?<![:\w])((?:ws|socketio|engineio|event_loop|process|python)_\w+|up)\b(?!:)(\{[^}]*\})?"
 )
-_PLACEHOLDER: Final = re.compile(r"\$([a-z_]+)")
+_PLACEHOLDER: Final = re.compile(r"\$([a-z_0-9]+)")
 
 
 def seconds(text: str) -> float:
@@ -64,9 +64,10 @@ def render(
         KeyError: There is no such threshold.
     """
     text = _IN_QUERY.sub(lambda found: scaled(found[0], scale), template)
-    if job is not None:
-        text = _SELECTOR.sub(lambda found: _with_job(found[1], found[2], job), text)
-    return _PLACEHOLDER.sub(lambda found: _number(values[found[1]]), text)
+    text = _PLACEHOLDER.sub(lambda found: _number(values[found[1]]), text)
+    if job is None:
+        return text
+    return _SELECTOR.sub(lambda found: _with_job(found[1], found[2], job), text)
 
 
 def _with_job(name: str, matchers: str | None, job: str) -> str:

@@ -24,6 +24,7 @@ __all__ = ["asgi_ws_observe"]
 #: for ``-``).
 _MODULES: Final = {
     "rules": "files",
+    "alertmanager": "files",
     "dashboard": "files",
     "scrape-config": "files",
     "runbook": "files",

@@ -1,0 +1,46 @@
+"""Fixtures of the operations' tests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import httpx
+import pytest
+
+from asgi_ws_observe.operations.pages import http_client
+from asgi_ws_observe.operations.promql import Samples
+from tests.operations.fleet import fleet
+from tests.operations.prometheus import Prometheus, prometheus
+from tests.operations.served import Served, serving
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    """Return a server whose answers the test sets."""
+    with serving() as found:
+        yield found
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    """Return a client to ask with."""
+    async with http_client() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """Return a Prometheus that scrapes nothing, to write into."""
+    with prometheus(tmp_path_factory.mktemp("prometheus")) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def samples(database: Prometheus) -> Samples:
+    """Return the fleet's samples, after writing them into the database as well."""
+    found, series = Samples(), fleet()
+    database.write(series)
+    for labels, points in series:
+        for time, value in points:
+            found.put(labels, time, value)
+    return found
