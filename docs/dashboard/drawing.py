@@ -129,10 +129,10 @@ def _stat(frame: Frame, panel: dict[str, Any], prometheus: Prometheus) -> None:
     defaults = panel["fieldConfig"]["defaults"]
     every = [each for target in panel["targets"] for each in prometheus.over_time(target)]
     values = [value for each in every for value in each.values if math.isfinite(value)]
-    if not values:
+    if not values or not math.isfinite(every[0].values[-1]):
         _nothing(frame, defaults)
         return
-    last = values[-1]
+    last = every[0].values[-1]
     colour, text = (
         step_colour(defaults["thresholds"]["steps"], last),
         written(last, defaults["unit"]),

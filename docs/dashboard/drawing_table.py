@@ -21,9 +21,10 @@ def table(frame: Frame, panel: dict[str, Any], prometheus: Prometheus) -> None:
     """Draw a table, as many lines as fit."""
     options = panel["transformations"][-1]["options"]
     names = {name: options["renameByName"][name] for name in _in_order(options["indexByName"])}
-    lines = sorted(_lines(panel, prometheus), key=lambda cells: str(cells.get(next(iter(names)))))
-    if panel["targets"][0]["expr"].startswith("topk"):
-        lines.sort(key=lambda cells: -float(cells["Value"]))
+    (order,) = panel["options"]["sortBy"]
+    (by,) = (name for name, title in names.items() if title == order["displayName"])
+    lines = _lines(panel, prometheus)
+    lines.sort(key=lambda cells: cells.get(by, ""), reverse=order["desc"])
     if not lines:
         text = panel["fieldConfig"]["defaults"].get("noValue") or "No data"
         middle = frame.height / 2 - 14

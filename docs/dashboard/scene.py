@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import json
 import random
-import shutil
 import sys
 import tempfile
 import time
@@ -21,7 +20,8 @@ from pathlib import Path
 from typing import Final
 
 from tests.fanout.redis_servers import single
-from tests.servers.processes import absent, free_port, started
+from tests.operations.prometheus import prometheus
+from tests.servers.processes import free_port, started
 
 from .crowd import Crowd
 from .picture import draw
@@ -68,7 +68,6 @@ def play(file: Path) -> None:
 @contextmanager
 def fleet(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """Run nodes and a Prometheus; yield its URL, and the nodes' addresses by name."""
-    program = shutil.which("prometheus") or absent("prometheus is missing: apt-get install it")
     with ExitStack() as stack:
         redis = stack.enter_context(single(folder / "redis")).url
         addresses = {}
@@ -80,27 +79,24 @@ def fleet(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
             arguments = [*command, "--port", str(port), "--log-level", "error"]
             stack.enter_context(started(arguments, port, folder / f"{name}.log", **environment))
             addresses[name] = f"127.0.0.1:{port}"
-        port = free_port()
-        arguments = [program, *_configured(folder, addresses), "--log.level=warn"]
-        arguments.append(f"--web.listen-address=127.0.0.1:{port}")
-        stack.enter_context(started(arguments, port, folder / "prometheus.log"))
-        yield f"http://127.0.0.1:{port}", addresses
+        server = stack.enter_context(prometheus(folder, _configured(folder, addresses)))
+        yield server.url, addresses
 
 
-def _configured(folder: Path, addresses: dict[str, str]) -> list[str]:
-    """Return Prometheus's arguments."""
+def _configured(folder: Path, addresses: dict[str, str]) -> str:
+    """Return Prometheus's configuration."""
     (folder / "rules.yml").write_text(_RULES)
     targets = [
         {"targets": [address], "labels": {"instance": name}} for name, address in addresses.items()
     ]
-    configuration = {
-        "global": {"scrape_interval": "4s", "evaluation_interval": "2s"},
-        "rule_files": [str(folder / "rules.yml")],
-        "scrape_configs": [{"job_name": "chat", "static_configs": targets}],
-    }
     # JSON is YAML.
-    (folder / "prometheus.yml").write_text(json.dumps(configuration))
-    return [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/tsdb"]
+    return json.dumps(
+        {
+            "global": {"scrape_interval": "4s", "evaluation_interval": "2s"},
+            "rule_files": [str(folder / "rules.yml")],
+            "scrape_configs": [{"job_name": "chat", "static_configs": targets}],
+        }
+    )
 
 
 async def _live(addresses: dict[str, str]) -> None:
