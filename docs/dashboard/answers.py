@@ -60,6 +60,10 @@ class Prometheus:
         # As Grafana has it: of four scrapes at least.
         self._rate = duration(max(self.step + scrape, 4 * scrape))
 
+    def close(self) -> None:
+        """Give the connections back."""
+        self._client.close()
+
     def over_time(self, target: dict[str, Any]) -> list[Series]:
         """Return the series of a panel's target, by name."""
         found = self._get(

@@ -42,7 +42,7 @@ class Crowd:
     async def alive(self) -> AsyncIterator[None]:
         """Have them until the end of the block."""
         tasks = [
-            asyncio.create_task(self._person(url, behind_proxy=place % 15 == 0))
+            asyncio.create_task(self._person(url, behind_proxy=place % 23 == 0))
             for url in self._urls
             for place in range(self._each)
         ]
@@ -58,7 +58,7 @@ class Crowd:
         """Come, and come again after each end, sooner where it was not one's own."""
         await asyncio.sleep(self._random.uniform(0, _PROXY if behind_proxy else _COMING))
         while True:
-            lasts = _PROXY if behind_proxy else self._random.lognormvariate(4.4, 0.9)
+            lasts = _PROXY if behind_proxy else self._random.lognormvariate(5.0, 0.9)
             own = False
             with suppress(OSError, WebSocketException, asyncio.TimeoutError):
                 own = await self._visit(url, lasts, behind_proxy=behind_proxy)

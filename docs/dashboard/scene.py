@@ -42,12 +42,12 @@ groups:
     rules:
       - alert: WebSocketHeartbeatSlow
         expr: histogram_quantile(0.99, sum by (job, instance, le) (
-          rate(ws_heartbeat_rtt_seconds_bucket[20s]))) > 1
+          rate(ws_heartbeat_rtt_seconds_bucket[40s]))) > 1
         for: 20s
         labels: {severity: warning, side: network}
       - alert: WebSocketAbnormalCloses
         expr: sum by (job, instance) (
-          rate(ws_closes_total{code="1006", closed_by="network"}[30s])) > 0.1
+          rate(ws_closes_total{code="1006", closed_by="network"}[40s])) > 0.1
         for: 20s
         labels: {severity: critical, side: network}
 """
@@ -92,7 +92,7 @@ def _configured(folder: Path, addresses: dict[str, str]) -> str:
     # JSON is YAML.
     return json.dumps(
         {
-            "global": {"scrape_interval": "4s", "evaluation_interval": "2s"},
+            "global": {"scrape_interval": "6s", "evaluation_interval": "2s"},
             "rule_files": [str(folder / "rules.yml")],
             "scrape_configs": [{"job_name": "chat", "static_configs": targets}],
         }

@@ -9,6 +9,8 @@ __all__ = ["written"]
 
 #: A unit of so much a second -> what is counted.
 _PER_SECOND: Final = {"cps": "/s", "mps": " msg/s", "eps": " ev/s"}
+#: Below how many seconds a time is written as what. The limits of proxies stay seconds.
+_TIMES: Final = ((1e-3, 1e6, "µs"), (1, 1e3, "ms"), (301, 1, "s"), (3600, 1 / 60, "min"))
 
 
 def written(value: float, unit: str) -> str:
@@ -26,38 +28,32 @@ def written(value: float, unit: str) -> str:
         return f"{_short(value * 100)}%"
     if unit in ("bytes", "Bps"):
         return _bytes(value) + ("/s" if unit == "Bps" else "")
+    ending = _PER_SECOND.get(unit, "")
     for factor, letter in ((1e6, " M"), (1e3, " K")):
         if abs(value) >= factor:
-            return f"{_short(value / factor)}{letter}{_PER_SECOND.get(unit, '')}"
-    return f"{_short(value)}{_PER_SECOND.get(unit, '')}"
+            return f"{_short(value / factor)}{letter}{ending}"
+    return f"{_short(value)}{ending}"
 
 
 def _time(value: float) -> str:
-    for limit, factor, name in (
-        (1e-3, 1e6, "µs"),
-        (1, 1e3, "ms"),
-        (301, 1, "s"),
-        (3600, 1 / 60, "min"),
-        (math.inf, 1 / 3600, "h"),
-    ):
+    if not value:
+        return "0 s"
+    for limit, factor, name in _TIMES:
         if abs(value) < limit:
-            return f"{_short(value * factor)} {name}" if value else "0 s"
-    raise AssertionError
+            return f"{_short(value * factor)} {name}"
+    return f"{_short(value / 3600)} h"
 
 
 def _bytes(value: float) -> str:
-    for name in ("B", "KiB", "MiB", "GiB"):
-        if abs(value) < 1024 or name == "GiB":
+    for name in ("B", "KiB", "MiB"):
+        if abs(value) < 1024:
             return f"{_short(value)} {name}"
         value /= 1024
-    raise AssertionError
+    return f"{_short(value)} GiB"
 
 
 def _short(value: float) -> str:
-    return (
-        f"{value:.{0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2}f}".rstrip("0").rstrip(
-            "."
-        )
-        if abs(value) < 100
-        else f"{value:.0f}"
-    )
+    """Return a number with three digits at most."""
+    digits = 0 if abs(value) >= 99.95 else 1 if abs(value) >= 9.995 else 2
+    text = f"{value:.{digits}f}"
+    return text.rstrip("0").rstrip(".") if digits else text

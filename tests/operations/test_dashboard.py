@@ -274,11 +274,10 @@ def test_runbook_is_linked() -> None:
 
 def test_job_and_title_are_set_where_given() -> None:
     """The rest stays as it is, in the same order."""
-    text = dashboard_text(job="chat", title="Our chat")
-    changed = json.loads(text)
+    changed = json.loads(dashboard_text(job="chat"))
     (job,) = (each for each in changed["templating"]["list"] if each["name"] == "job")
     assert {"selected": True, "text": ["chat"], "value": ["chat"]} == job["current"]
-    assert "Our chat" == changed["title"]
+    assert "Our chat" == json.loads(dashboard_text(title="Our chat"))["title"]
     assert list(DASHBOARD) == list(changed)
     assert DASHBOARD["panels"] == changed["panels"]
     assert dashboard_text() == dashboard_text(title="WebSockets on ASGI")
