@@ -34,6 +34,8 @@ _ACCEPT: Final = f"application/openmetrics-text;version=1.0.0,{_TEXT}"
 _COUNTER: Final = re.compile(r"^\s*#\s*TYPE\s+\"?([^\s\"]+)\"?\s+counter\s*$", re.MULTILINE)
 #: What the parsers raise for text that is no exposition.
 _BROKEN: Final = (ValueError, KeyError, IndexError, TypeError, AttributeError, ArithmeticError)
+#: The largest body that is read, in bytes; Prometheus' users set their limit far below.
+LARGEST: Final = 64 << 20
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -194,10 +196,29 @@ def _read(answer: httpx.Response, url: str) -> Page:
     return parse(answer.text, answer.headers.get("content-type", ""), url)
 
 
+async def _read_whole(
+    client: httpx.AsyncClient, url: str, headers: Mapping[str, str], within: float
+) -> httpx.Response:
+    """Return an answer with its body, uncompressed; of an endless one not more than fits."""
+    whole = bytearray()
+    async with client.stream(
+        "GET", url, headers=dict(headers), timeout=within, follow_redirects=True
+    ) as answer:
+        async for part in answer.aiter_bytes():
+            whole += part
+            if len(whole) > LARGEST:
+                raise AskError(
+                    f"{url}: got more than {LARGEST >> 20} MiB, which is no metrics page; "
+                    "give the URL of the metrics page"
+                )
+    kept = {"content-type": answer.headers.get("content-type", "")}
+    return httpx.Response(answer.status_code, headers=kept, content=bytes(whole))
+
+
 async def _get(client: httpx.AsyncClient, url: str, accept: str, within: float) -> httpx.Response:
     """Return a successful answer, or raise what stands in its way."""
     headers = {"Accept": accept, "X-Prometheus-Scrape-Timeout-Seconds": f"{within:g}"}
-    asked = client.get(url, headers=headers, timeout=within, follow_redirects=True)
+    asked = _read_whole(client, url, headers, within)
     try:
         answer = await asyncio.wait_for(asked, within)
     except (httpx.TimeoutException, asyncio.TimeoutError):
