@@ -21,7 +21,7 @@ NODE_SIGNALS: Final = (
         expr="""
 instance:event_loop_lag_seconds:p99 > $loop_lag_p99
 unless on (job, instance)
-    time() - max by (job, instance) (process_start_time_seconds) < $warm_up
+    time() - max by (job, instance) (process_start_time_seconds) < 2 * $warm_up
 """,
         hold="1m",
         unit="seconds",
