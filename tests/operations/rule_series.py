@@ -99,7 +99,7 @@ def histogram(name: str, seen: Mapping[float, Line], **labels: str) -> Series:
         return sum(value * (line(time) or 0) for value, line in seen.items())
 
     made = {
-        key(f"{name}_bucket", le=str(floatToGoString(bound))  # type: ignore[no-untyped-call], **labels): total(bound)
+        key(f"{name}_bucket", le=_bound(bound), **labels): total(bound)
         for bound in (*bounds, math.inf)
     }
     return (
@@ -238,6 +238,10 @@ def _run(samples: list[float | None], begin: int) -> tuple[int, float]:
             break
         end += 1
     return end, pace
+
+
+def _bound(value: float) -> str:
+    return str(floatToGoString(value))  # type: ignore[no-untyped-call]
 
 
 def _plain(value: float) -> str:

@@ -20,6 +20,7 @@ from tests.operations.rule_cases_network import NETWORK_CASES
 from tests.operations.rule_cases_node import NODE_CASES
 from tests.operations.rule_cases_objectives import OBJECTIVE_CASES
 from tests.operations.rule_cases_processes import PROCESS_CASES
+from tests.operations.rule_cases_stalls import STALL_CASES
 from tests.operations.rule_fleets import QUIET
 from tests.servers.processes import absent
 
@@ -27,6 +28,7 @@ CASES: Final[tuple[Case, ...]] = (
     *CLIENT_CASES,
     *NETWORK_CASES,
     *NODE_CASES,
+    *STALL_CASES,
     *PROCESS_CASES,
     *CAPACITY_CASES,
     *BUS_CASES,
