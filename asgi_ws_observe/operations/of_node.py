@@ -21,7 +21,7 @@ NODE_SIGNALS: Final = (
         expr="""
 instance:event_loop_lag_seconds:p99 > $loop_lag_p99
 unless on (job, instance)
-    time() - max by (job, instance) (process_start_time_seconds) < $warm_up
+    time() - max by (job, instance) (process_start_time_seconds) < 2 * $warm_up
 """,
         hold="1m",
         unit="seconds",
@@ -240,6 +240,8 @@ and
     avg_over_time(
       (sum by (job, instance) (rate(ws_messages_total[2m])) > bool 0)[1h:1m] offset 2m
     ) > $stall_steady
+unless on (job, instance)
+    time() - max by (job, instance) (process_start_time_seconds) < 2 * $warm_up
 """,
         hold="15s",
         unit="count",
