@@ -17,8 +17,7 @@ from ..diagnosis_view import view
 from ..expressions import seconds
 from ..pages import AskError, http_client
 from ..sources import PrometheusSource, SampledSource, recognise
-from ..thresholds import parse_thresholds
-from .files import Duration, job_option, scale_option, threshold_option
+from .options import checked_duration, job_option, scale_option, threshold_option
 
 __all__ = ["diagnose"]
 
@@ -34,7 +33,8 @@ _WINDOW = 300.0
 @click.argument("urls", nargs=-1, required=True, metavar="URL...")
 @click.option(
     "--window",
-    type=Duration(),
+    callback=checked_duration,
+    metavar="DURATION",
     default="30s",
     show_default=True,
     help="For how long to watch /metrics pages. A Prometheus has watched already.",
@@ -50,16 +50,15 @@ def diagnose(
     as_json: bool,
     token: str | None,
     job: str | None,
-    thresholds: tuple[str, ...],
+    thresholds: dict[str, float],
     scale: float,
 ) -> None:
     """Say which side it is: the clients, the network, a node, a deploy, capacity, or the bus.
 
     URL is a Prometheus, or the /metrics of each node, which are then watched for a while.
     """
-    values = parse_thresholds(thresholds)
     try:
-        found, asked = asyncio.run(_ask(urls, seconds(window), token, job, values, scale))
+        found, asked = asyncio.run(_ask(urls, seconds(window), token, job, thresholds, scale))
     except ObserveError as error:
         click.echo(f"asgi-ws-observe diagnose: {error}", err=True)
         sys.exit(2)
