@@ -299,8 +299,8 @@ and
 and
     sum by (job, instance) (deriv(ws_connections_active[15m])) > 0
 and
-    sum by (job, instance) (rate(ws_messages_total[15m]))
-      <= 1.2 * sum by (job, instance) (rate(ws_messages_total[15m] offset 15m))
+    sum by (job, instance) (rate(ws_messages_total{direction="in"}[15m]))
+      <= 1.2 * sum by (job, instance) (rate(ws_messages_total{direction="in"}[15m] offset 15m))
 """,
         hold="30m",
         unit="per hour",
