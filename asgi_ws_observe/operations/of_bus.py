@@ -18,10 +18,10 @@ BUS_SIGNALS: Final = (
         expr="""
     min by (job, instance, channel) (ws_fanout_listener_up) == 0
 or
-    (
-        min by (job, instance) (socketio_bus_listener_up) == 0
+    min by (job, instance) (
+        min by (job, instance, worker) (socketio_bus_listener_up) == 0
       and
-        sum by (job, instance) (socketio_connections_active) > 0
+        sum by (job, instance, worker) (socketio_connections_active) > 0
     )
 """,
         hold="30s",
@@ -82,11 +82,11 @@ or
         side="bus",
         severity="critical",
         expr="""
-    sum by (job, instance, channel) (rate(ws_fanout_published_total{outcome="failed"}[5m])) > 0
+    sum by (job, instance, channel) (rate(ws_fanout_published_total{outcome="failed"}[2m])) > 0
 or
-    sum by (job, instance) (rate(socketio_bus_published_total{outcome!="ok"}[5m])) > 0
+    sum by (job, instance) (rate(socketio_bus_published_total{outcome!="ok"}[2m])) > 0
 """,
-        hold="1m",
+        hold="2m",
         unit="per second",
         means="The broker does not take messages: clients of other nodes miss them.",
         says="{value} messages a second are not taken by the broker",

@@ -23,11 +23,12 @@ CLIENT_SIGNALS: Final = (
   and on (job)
     sum by (job) (ws_connects_total offset 10m)
 )
-unless on (job) min by (job) (up) == 0
-unless on (job) count by (job) (up offset 5m) > count by (job) (up)
+unless on (job) sum by (job) (max_over_time(up[10m])) > sum by (job) (up)
 unless on (job) time() - max by (job) (process_start_time_seconds) < $warm_up
 unless on (job)
-    sum by (job) (rate(ws_closes_total{code=~"1001|1012",closed_by="server"}[2m]))
+    sum by (job) (rate(
+      ws_closes_total{closed_by="server",reason=~"going_away|server_shutdown"}[2m]
+    ))
       > 0.3 * sum by (job) (rate(ws_connects_total[2m]))
 """,
         hold="1m",

@@ -71,7 +71,7 @@ and on (job, instance)
         severity="critical",
         scope="fleet",
         expr="""
-    sum by (job) (ws_connections_active)
+    (sum by (job) (ws_connections_active) or 0 * sum by (job) (ws_observe_info))
       <= $gone_share * max_over_time(sum by (job) (ws_connections_active)[10m:15s])
 and
     max_over_time(sum by (job) (ws_connections_active)[10m:15s]) >= $expected_connections
@@ -105,13 +105,21 @@ and
         side="network",
         severity="critical",
         expr="""
-histogram_quantile(
-  0.99, sum by (job, instance, le) (rate(ws_heartbeat_rtt_seconds_bucket[5m]))
-) > $heartbeat_p99
+(
+    histogram_quantile(
+      0.99, sum by (job, instance, le) (rate(ws_heartbeat_rtt_seconds_bucket[5m]))
+    ) > $heartbeat_p99
+  and
+    sum by (job, instance) (increase(ws_heartbeat_rtt_seconds_count[5m])) > $heartbeat_count
+)
 or
-histogram_quantile(
-  0.99, sum by (job, instance, le) (rate(engineio_ping_rtt_seconds_bucket[5m]))
-) > $heartbeat_p99
+(
+    histogram_quantile(
+      0.99, sum by (job, instance, le) (rate(engineio_ping_rtt_seconds_bucket[5m]))
+    ) > $heartbeat_p99
+  and
+    sum by (job, instance) (increase(engineio_ping_rtt_seconds_count[5m])) > $heartbeat_count
+)
 """,
         hold="5m",
         unit="seconds",

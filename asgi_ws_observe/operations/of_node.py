@@ -232,7 +232,14 @@ unless on (job, instance)
 and
     sum by (job, instance) (rate(ws_messages_total[2m])) == 0
 and
-    sum by (job, instance) (rate(ws_messages_total[30m] offset 2m)) > $stall_per_second
+    sum by (job, instance) (rate(ws_messages_total[30m] offset 2m))
+      * sum by (job, instance) (ws_connections_active)
+      / sum by (job, instance) (avg_over_time(ws_connections_active[30m] offset 2m))
+      > $stall_per_second
+and
+    avg_over_time(
+      (sum by (job, instance) (rate(ws_messages_total[2m])) > bool 0)[1h:1m] offset 2m
+    ) > $stall_steady
 """,
         hold="15s",
         unit="count",
@@ -297,15 +304,20 @@ and
     sum by (job, instance) (deriv(ws_connections_active[1h])) * 3600
       > $leak_share * sum by (job, instance) (ws_connections_active)
 and
-    sum by (job, instance) (deriv(ws_connections_active[15m])) > 0
+    sum by (job, instance) (min_over_time(ws_connections_active[15m]))
+      > sum by (job, instance) (max_over_time(ws_connections_active[15m] offset 45m))
 and
-    sum by (job, instance) (rate(ws_messages_total{direction="in"}[15m]))
-      <= 1.2 * sum by (job, instance) (rate(ws_messages_total{direction="in"}[15m] offset 15m))
+    sum by (job, instance) (rate(ws_messages_total[15m]))
+      / sum by (job, instance) (rate(ws_messages_total[15m] offset 45m))
+    <
+    0.5 + 0.5
+      * sum by (job, instance) (avg_over_time(ws_connections_active[15m]))
+      / sum by (job, instance) (avg_over_time(ws_connections_active[15m] offset 45m))
 """,
         hold="30m",
         unit="per hour",
-        means="Connections become more by the hour while messages do not: some are never ended.",
-        says="connections grow by {value} an hour, and messages do not",
+        means="Connections become more by the hour while messages hardly do: some are never ended.",
+        says="connections grow by {value} an hour, and messages do not keep up",
         look=(
             (
                 "Which route?",

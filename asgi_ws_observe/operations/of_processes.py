@@ -72,7 +72,7 @@ and on (job, instance) max by (job, instance) (present_over_time(ws_observe_info
 < on (job, instance)
   count by (job, instance) (process_start_time_seconds{worker!=""})
 """,
-        hold="30s",
+        hold="2m",
         unit="count",
         means="A worker process ended and another took its place, while its siblings went on: no "
         "deploy does that.",
@@ -101,13 +101,13 @@ and on (job, instance) max by (job, instance) (present_over_time(ws_observe_info
         name="WebSocketNodeUnlikePeers",
         side="node",
         severity="warning",
-        expr=_PEERS.format(name="ws_closes_bad:rate5m", factor="$peers_factor")
-        + "and\n    instance:ws_closes_bad:rate5m > $peers_per_second\n",
+        expr="    instance:ws_closes_bad:rate5m > $peers_per_second\nand"
+        + _PEERS.format(name="ws_closes_bad:per_connection", factor="$peers_factor"),
         hold="2m",
         unit="per second",
-        means="Connections fail on one node several times as often as on its peers: it is this "
+        means="Of a node's connections several times as many fail as of its peers': it is this "
         "node, not the clients.",
-        says="{value} connections a second fail here, several times as many as elsewhere",
+        says="{value} connections a second fail here, several times the share of elsewhere",
         look=(
             (
                 "How do they fail here, and how elsewhere?",
@@ -130,7 +130,12 @@ and on (job, instance) max by (job, instance) (present_over_time(ws_observe_info
         severity="warning",
         expr="""
 (
-    sum by (job, instance) (ws_connections_active) == 0
+    (
+        sum by (job, instance) (ws_connections_active)
+      or
+        0 * sum by (job, instance) (ws_observe_info)
+    )
+      == 0
   and on (job)
     avg by (job) (sum by (job, instance) (ws_connections_active)) >= $expected_connections
 )
@@ -160,11 +165,15 @@ unless on (job, instance)
         expr="""
 (
     (
-        sum by (job) (increase(
-          ws_closes_total{closed_by="server",reason=~"server_shutdown|going_away"}[1m]
-        ))
-      >
-        $restart_share * sum by (job) (max_over_time(ws_connections_active[5m]))
+        count by (job) (
+            sum by (job, instance) (increase(
+              ws_closes_total{closed_by="server",reason=~"server_shutdown|going_away"}[1m]
+            ))
+          >
+            $restart_share * sum by (job, instance) (max_over_time(ws_connections_active[5m]))
+        )
+      ==
+        count by (job) (count by (job, instance) (process_start_time_seconds))
     )
   or
     (

@@ -19,6 +19,7 @@ from ..exceptions import ObserveError
 __all__ = [
     "AskError",
     "Family",
+    "NoMetricsError",
     "Page",
     "Sample",
     "fetch",
@@ -33,11 +34,17 @@ _ACCEPT: Final = f"application/openmetrics-text;version=1.0.0,{_TEXT}"
 _COUNTER: Final = re.compile(r"^\s*#\s*TYPE\s+\"?([^\s\"]+)\"?\s+counter\s*$", re.MULTILINE)
 #: What the parsers raise for text that is no exposition.
 _BROKEN: Final = (ValueError, KeyError, IndexError, TypeError, AttributeError, ArithmeticError)
+#: The largest body that is read, in bytes; Prometheus' users set their limit far below.
+LARGEST: Final = 64 << 20
 _PORTS: Final = {"http": 80, "https": 443}
 
 
 class AskError(ObserveError):
     """What was asked cannot be answered; one line says why and what to do."""
+
+
+class NoMetricsError(AskError):
+    """There is an answer, and it is no metrics page."""
 
 
 class Sample(NamedTuple):
@@ -168,7 +175,9 @@ def parse(text: str, content_type: str, url: str) -> Page:
         AskError: It is neither.
     """
     if "html" in content_type or text.lstrip()[:1] == "<":
-        raise AskError(f"{url}: got an HTML page; give the URL of the metrics page, with its path")
+        raise NoMetricsError(
+            f"{url}: got an HTML page; give the URL of the metrics page, with its path"
+        )
     strict = "openmetrics" in content_type
     try:
         found = list((openmetrics if strict else plain_text)(text))
@@ -176,7 +185,7 @@ def parse(text: str, content_type: str, url: str) -> Page:
         families = _families(found, counters)
     except _BROKEN as error:
         shown = " ".join(str(error).split())[:80] or f"it begins with {text[:30]!r}"
-        raise AskError(
+        raise NoMetricsError(
             f"{url}: got {content_type or 'a body without content type'} that is no exposition "
             f"of metrics ({shown}); give the URL of the metrics page"
         ) from None
@@ -187,10 +196,29 @@ def _read(answer: httpx.Response, url: str) -> Page:
     return parse(answer.text, answer.headers.get("content-type", ""), url)
 
 
+async def _read_whole(
+    client: httpx.AsyncClient, url: str, headers: Mapping[str, str], within: float
+) -> httpx.Response:
+    """Return an answer with its body, uncompressed; of an endless one not more than fits."""
+    whole = bytearray()
+    async with client.stream(
+        "GET", url, headers=dict(headers), timeout=within, follow_redirects=True
+    ) as answer:
+        async for part in answer.aiter_bytes():
+            whole += part
+            if len(whole) > LARGEST:
+                raise AskError(
+                    f"{url}: got more than {LARGEST >> 20} MiB, which is no metrics page; "
+                    "give the URL of the metrics page"
+                )
+    kept = {"content-type": answer.headers.get("content-type", "")}
+    return httpx.Response(answer.status_code, headers=kept, content=bytes(whole))
+
+
 async def _get(client: httpx.AsyncClient, url: str, accept: str, within: float) -> httpx.Response:
     """Return a successful answer, or raise what stands in its way."""
     headers = {"Accept": accept, "X-Prometheus-Scrape-Timeout-Seconds": f"{within:g}"}
-    asked = client.get(url, headers=headers, timeout=within, follow_redirects=True)
+    asked = _read_whole(client, url, headers, within)
     try:
         answer = await asyncio.wait_for(asked, within)
     except (httpx.TimeoutException, asyncio.TimeoutError):
@@ -202,7 +230,7 @@ async def _get(client: httpx.AsyncClient, url: str, accept: str, within: float) 
     if answer.status_code in (401, 403):
         raise AskError(f"{url}: got {answer.status_code}; it wants a token that may read it")
     if answer.status_code == 404:
-        raise AskError(f"{url}: got 404; give the URL of the metrics page, with its path")
+        raise NoMetricsError(f"{url}: got 404; give the URL of the metrics page, with its path")
     if answer.status_code != 200:
         raise AskError(f"{url}: got {answer.status_code} {answer.reason_phrase}, expected 200")
     return answer

@@ -48,13 +48,19 @@ THRESHOLDS: Final = (
     Threshold("abnormal_per_second", 0.1, "/s", "Closes with 1006 by the network, each node."),
     Threshold("abnormal_share", 0.05, "", "The same, of all closes.", most=1),
     Threshold("heartbeat_p99", 5, "s", "The slowest per cent of heartbeats takes longer."),
+    Threshold(
+        "heartbeat_count", 200, "", "Fewer heartbeats in 5 minutes are too few for p99.", "age"
+    ),
     Threshold("peers_factor", 3, "", "How many times as much as the mean of the other nodes."),
     Threshold("peers_heartbeat", 0.1, "s", "Heartbeats below this are fast, whatever peers do."),
     Threshold("peers_per_second", 0.05, "/s", "Fewer failures than this are no difference."),
     Threshold("half_open_share", 0.02, "", "Of the connections, in 5 minutes.", most=1),
     Threshold("half_open_count", 5, "", "Fewer heartbeat timeouts than this are noise."),
     Threshold("stall_connections", 5, "", "A node with fewer connections may be silent."),
-    Threshold("stall_per_second", 0.2, "/s", "Messages of the half hour before the silence."),
+    Threshold(
+        "stall_per_second", 0.2, "/s", "Messages to expect by the half hour before the silence."
+    ),
+    Threshold("stall_steady", 0.7, "", "Of the hour before, the part with messages.", most=1),
     Threshold("send_buffer_p95", 1048576, "B", "What five per cent of the looks exceed."),
     Threshold("send_waiting", 30, "s", "A send() that waits longer hangs."),
     Threshold("engineio_queue", 1000, "", "Packets that wait for one client of Engine.IO."),
@@ -68,7 +74,9 @@ THRESHOLDS: Final = (
     Threshold("handshake_failures", 0.1, "", "Of all handshakes.", most=1),
     Threshold("handshake_failures_per_second", 0.05, "/s", "Fewer failures are no outage."),
     Threshold("handshake_p95", 2, "s", "The slowest twentieth of handshakes takes longer."),
-    Threshold("restart_share", 0.6, "", "Connections that shutdowns ended in a minute.", most=1),
+    Threshold(
+        "restart_share", 0.6, "", "Connections of each node that it ended in a minute.", most=1
+    ),
     Threshold("together", 10, "s", "Processes that start closer to each other are no roll-out."),
     Threshold("capacity", 0.9, "", "Of ws_connections_limit.", most=1),
     Threshold("descriptors", 0.8, "", "Of process_max_fds.", most=1),

@@ -1,1 +1,1 @@
-"""Tests of `asgi_ws_observe.fanout`."""
+"""Tests of `asgi_ws_observe.operations` and of what `docs/operations` says."""

@@ -9,7 +9,7 @@ import pytest
 
 from asgi_ws_observe.operations.pages import http_client
 from asgi_ws_observe.operations.promql import Samples
-from tests.operations.fleet import fleet
+from tests.operations.fleet import fleet, taken
 from tests.operations.prometheus import Prometheus, prometheus
 from tests.operations.served import Served, serving
 
@@ -30,17 +30,13 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture(scope="session")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """Return a Prometheus that scrapes nothing, to write into."""
+    """Return a Prometheus that scrapes nothing and has the fleet's samples."""
     with prometheus(tmp_path_factory.mktemp("prometheus")) as found:
+        found.write(fleet())
         yield found
 
 
 @pytest.fixture(scope="session")
-def samples(database: Prometheus) -> Samples:
-    """Return the fleet's samples, after writing them into the database as well."""
-    found, series = Samples(), fleet()
-    database.write(series)
-    for labels, points in series:
-        for time, value in points:
-            found.put(labels, time, value)
-    return found
+def samples() -> Samples:
+    """Return the fleet's samples."""
+    return taken(fleet())

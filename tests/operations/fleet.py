@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
+from asgi_ws_observe.operations.promql import Samples
 from tests.operations.prometheus import Written
 
 #: When it ends: no round number, neither of seconds nor of minutes.
@@ -27,6 +28,15 @@ def fleet() -> list[Written]:
         target = {"job": "fleet", "instance": instance}
         found += _node(chance, target, number)
     found += list(_odd())
+    return found
+
+
+def taken(series: Iterable[Written]) -> Samples:
+    """Return series as samples."""
+    found = Samples()
+    for labels, points in series:
+        for time, value in points:
+            found.put(labels, time, value)
     return found
 
 

@@ -15,6 +15,7 @@ from prometheus_client import generate_latest as text_page
 from prometheus_client.openmetrics.exposition import generate_latest as strict_page
 
 from asgi_ws_observe.operations.pages import (
+    LARGEST,
     AskError,
     Family,
     Page,
@@ -239,6 +240,14 @@ async def test_answer_that_is_no_page_is_explained(
     """One line: which URL, what came, what to do."""
     served.answers["/metrics"] = answer
     with pytest.raises(AskError, match=f"^{served.url()}: .*{said}"):
+        await fetch(client, served.url())
+
+
+async def test_endless_answer_is_given_up(client: httpx.AsyncClient, served: Served) -> None:
+    """A small body may become a huge one, and a URL may be that of a film."""
+    headers = {"content-encoding": "gzip"}
+    served.page(gzip.compress(bytes(LARGEST + 1)), headers=headers)
+    with pytest.raises(AskError, match=r"got more than 64 MiB, which is no metrics page"):
         await fetch(client, served.url())
 
 
