@@ -102,12 +102,16 @@ histogram_quantile(
         expr="""
     sum by (job, instance, direction) (ws_queue_depth) > $queue_depth
 and
-    sum by (job, instance, direction) (deriv(ws_queue_depth[10m])) > 0
+    (
+        sum by (job, instance, direction) (deriv(ws_queue_depth[10m])) > 0
+      or
+        sum by (job, instance, direction) (min_over_time(ws_queue_depth[5m])) > $queue_depth
+    )
 """,
         hold="5m",
         unit="count",
-        means="More messages come than are handled: those that wait become more and more.",
-        says="{value} messages wait (<direction>), and they become more",
+        means="More messages come than are handled: those that wait become more, or stay many.",
+        says="{value} messages wait (<direction>), and they do not become fewer",
         look=(
             (
                 "One connection, or all?",
