@@ -35,6 +35,19 @@ def _behind_segment(lab: Lab) -> list[str]:
     return [lab.nodes[0].address, lab.segment.address]
 
 
+def _slow_network(lab: Lab) -> None:
+    lab.segment.delay = 3
+
+
+def _all_behind_segment(lab: Lab) -> list[str]:
+    lab.segment = lab.relay(lab.nodes[0].address)
+    return [lab.segment.address]
+
+
+def _nobody_comes(lab: Lab) -> None:
+    lab.crowd.leave(over=0.5)
+
+
 def _vanish(lab: Lab) -> None:
     zombies = lab.another_crowd("zombie", Manners(stay=0, talk=0))
     while lab.goes_on(0.5):
@@ -68,6 +81,23 @@ SCENARIOS: Final = (
         finding=Finding("WebSocketHeartbeatUnlikePeers", "network"),
         nodes=2,
         front=_behind_segment,
+    ),
+    Scenario(
+        name="slow-network",
+        what="everything to and from the clients takes three seconds",
+        action=_slow_network,
+        expected=frozenset({"WebSocketHeartbeatSlow"}),
+        finding=Finding("WebSocketHeartbeatSlow", "network"),
+        node=NodeOptions(ping_timeout=20),
+        front=_all_behind_segment,
+        seconds=35,
+    ),
+    Scenario(
+        name="connections-gone",
+        what="all clients are gone at once, and none comes back: no way leads here any more",
+        action=_nobody_comes,
+        expected=frozenset({"WebSocketConnectionsGone"}),
+        finding=Finding("WebSocketConnectionsGone", "network"),
     ),
     Scenario(
         name="half-open",
