@@ -311,8 +311,8 @@ and
     sum by (job, instance) (min_over_time(ws_connections_active[15m]))
       > sum by (job, instance) (max_over_time(ws_connections_active[15m] offset 45m))
 and
-    sum by (job, instance) (rate(ws_messages_total[15m]))
-      / sum by (job, instance) (rate(ws_messages_total[15m] offset 45m))
+    sum by (job, instance) (rate(ws_messages_total{direction="in"}[15m]))
+      / sum by (job, instance) (rate(ws_messages_total{direction="in"}[15m] offset 45m))
     <
     0.5 + 0.5
       * sum by (job, instance) (avg_over_time(ws_connections_active[15m]))
