@@ -151,7 +151,7 @@ def test_trace_goes_over_the_broker(server: RedisServer) -> None:
             }
 
         # Ada's own join goes to nobody on her node; west had nobody yet.
-        wait_until(lambda: ("ws.deliver", 1) in found(east) & found(west))
+        wait_until(lambda: ("ws.deliver", 1) in found(east) & found(west), 30)
         names = {json.loads(line)["name"] for line in west.printed if line.startswith("{")}
         # Who is there is said every two seconds, without a span.
         assert {"ws.deliver", "redis.publish"} <= names

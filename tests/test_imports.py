@@ -80,7 +80,7 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
             name
             for edge in (
                 *("fanout", "socketio", "client", "console"),
-                *("operations", "cli", "instrumentor", "__main__"),
+                *("operations", "cli", "instrumentor", "drain", "__main__"),
             )
             for name in (edge, f"{edge}.*")
         ),

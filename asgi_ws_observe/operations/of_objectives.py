@@ -156,7 +156,7 @@ def _burns(objective: Objective, severity: Severity) -> Signal:
         severity=severity,
         scope="fleet",
         expr="(\n" + "  or\n".join(pairs) + f")\nand on (job)\n    {enough} > $slo_events\n",
-        hold="2m" if fast else "1h",
+        hold="6m" if fast else "1h",
         unit="ratio",
         means=f"The budget for {objective.what} burns so fast that it is gone within "
         f"{'days' if fast else 'the month'}.",

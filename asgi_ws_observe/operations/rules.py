@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from .dashboard import DASHBOARD_UID, panel_id
 from .expressions import scaled
 from .signal import Signal, Unit
 from .signals import RECORDINGS, SIGNALS, expression
@@ -77,8 +78,11 @@ def _annotations(signal: Signal, runbook: str, grafana: str) -> dict[str, str]:
     where = "{{ $labels.instance }}" if signal.scope == "instance" else "{{ $labels.job }}"
     says = signal.says.replace("{value}", _VALUES[signal.unit])
     says = _PLACE.sub(lambda found: f"{{{{ $labels.{found[1]} }}}}", says)
+    instance = "&var-instance={{ $labels.instance }}" if signal.scope == "instance" else ""
+    panel = f"/d/{DASHBOARD_UID}?viewPanel={panel_id(signal.panel)}"
     return {
         "summary": f"{where}: {says}",
         "description": signal.means,
         "runbook_url": f"{runbook}#{signal.name.lower()}",
+        "dashboard_url": f"{grafana}{panel}&var-job={{{{ $labels.job }}}}{instance}",
     }

@@ -1,1 +1,1 @@
-"""Tests of `asgi_ws_observe.operations`."""
+"""Tests of `asgi_ws_observe.operations` and of what `docs/operations` says."""

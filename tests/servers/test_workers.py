@@ -179,7 +179,12 @@ def test_stopped_worker_costs_the_timeout_and_comes_back(server: str, filled: St
             assert 0 == page.total("ws_observe_worker_up", worker=slot)
     finally:
         os.kill(stopped, signal.SIGCONT)
-    wait_until(lambda: all(by_worker(other.page(), "ws_observe_worker_up").values()), 2)
-    page = other.page()
-    assert len(running.clients) == page.total("ws_connections_active")
-    assert page.total("app_looks", worker=slot) - looks < 20
+
+    def everybody() -> bool:
+        page = other.page()
+        up = by_worker(page, "ws_observe_worker_up")
+        connected = page.total("ws_connections_active")
+        return dict.fromkeys(SLOTS, 1.0) == up and len(running.clients) == connected
+
+    wait_until(everybody)
+    assert other.page().total("app_looks", worker=slot) - looks < 20

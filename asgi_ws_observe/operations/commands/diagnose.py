@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from contextlib import AsyncExitStack
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ...exceptions import ObserveError
-from ..diagnosis import Diagnosis, diagnose as find
+from ..diagnosis import Diagnosis
+from ..diagnosis import diagnose as find
 from ..diagnosis_view import view
 from ..expressions import seconds
-from ..pages import AskError, http_client, page_url
+from ..pages import AskError, http_client
 from ..sources import PrometheusSource, SampledSource, recognise
-from ..thresholds import parse_thresholds
-from .files import Duration, job_option, scale_option, threshold_option
+from .options import checked_duration, job_option, scale_option, threshold_option
 
 __all__ = ["diagnose"]
 
@@ -34,7 +33,8 @@ _WINDOW = 300.0
 @click.argument("urls", nargs=-1, required=True, metavar="URL...")
 @click.option(
     "--window",
-    type=Duration(),
+    callback=checked_duration,
+    metavar="DURATION",
     default="30s",
     show_default=True,
     help="For how long to watch /metrics pages. A Prometheus has watched already.",
@@ -50,22 +50,77 @@ def diagnose(
     as_json: bool,
     token: str | None,
     job: str | None,
-    thresholds: tuple[str, ...],
+    thresholds: dict[str, float],
     scale: float,
 ) -> None:
     """Say which side it is: the clients, the network, a node, a deploy, capacity, or the bus.
 
     URL is a Prometheus, or the /metrics of each node, which are then watched for a while.
     """
-    values = parse_thresholds(thresholds)
-    console = Console(stderr=as_json)
     try:
-        found, asked = asyncio.run(_ask(urls, window, token, job, values, scale, console))
+        found, asked = asyncio.run(_ask(urls, seconds(window), token, job, thresholds, scale))
     except ObserveError as error:
         click.echo(f"asgi-ws-observe diagnose: {error}", err=True)
         sys.exit(2)
     if as_json:
         click.echo(json.dumps(found.as_json(), indent=2))
     else:
-        console.print(view(found, asked))
+        Console().print(view(found, asked))
     sys.exit(1 if found.findings else 0)
+
+
+async def _ask(
+    urls: tuple[str, ...],
+    window: float,
+    token: str | None,
+    job: str | None,
+    values: dict[str, float],
+    scale: float,
+) -> tuple[Diagnosis, str]:
+    """Return what was found, and who was asked, as a part of a sentence."""
+    async with http_client(token) as client:
+        kinds = {await recognise(url, client) for url in urls}
+        with _progress() as progress:
+            bar = progress.add_task("asking", total=None)
+
+            def tell(done: int, total: int) -> None:
+                progress.update(bar, completed=done, total=total, description="asking")
+
+            if kinds == {"prometheus"} and len(urls) == 1:
+                source = PrometheusSource(urls[0], client)
+                found = await find(source, values, job=job, scale=scale, url=urls[0], progress=tell)
+                return _checked(found, urls[0]), f"asked of {urls[0]}"
+            if "prometheus" in kinds:
+                raise AskError("give one Prometheus, or the /metrics pages of nodes")
+            nodes = SampledSource(urls, client, window=window, interval=max(window / 30, 0.2))
+            progress.update(bar, description=f"watching {_nodes(urls)}", total=1.0)
+            await nodes.sample(lambda part: progress.update(bar, completed=part))
+            found = await find(
+                nodes,
+                values,
+                scale=window / _WINDOW,
+                metrics={instance: page.url for instance, page in nodes.pages.items()},
+                url=" ".join(urls),
+                progress=tell,
+            )
+            return _checked(found, urls[0]), f"watched for {window:g} s"
+
+
+def _checked(found: Diagnosis, url: str) -> Diagnosis:
+    if not found.nodes:
+        raise AskError(
+            f"{url}: has no series of asgi_ws_observe (ws_observe_info); is the middleware "
+            "installed, and does the Prometheus ask the nodes?"
+        )
+    return found
+
+
+def _nodes(urls: tuple[str, ...]) -> str:
+    return "1 node" if len(urls) == 1 else f"{len(urls)} nodes"
+
+
+def _progress() -> Progress:
+    # On stderr, so that what is piped on is the diagnosis alone.
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

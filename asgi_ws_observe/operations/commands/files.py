@@ -8,46 +8,17 @@ from typing import Any, Final
 
 import click
 
-from ...exceptions import SettingsError
 from ..dashboard import dashboard_text
-from ..expressions import seconds
 from ..routing import alertmanager_text
 from ..rules import rules_text
 from ..runbook import runbook_text
 from ..scrape import scrape_text
-from ..thresholds import THRESHOLDS, parse_thresholds
+from ..thresholds import THRESHOLDS
+from .options import checked_duration, job_option, scale_option, threshold_option
 
 __all__ = ["alertmanager", "dashboard", "rules", "runbook", "scrape_config"]
 
 _RUNBOOK: Final = "docs/operations/runbook.md"
-
-
-class Thresholds(click.ParamType):
-    """Checks ``name=value`` by name, value and range."""
-
-    name = "name=value"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Return the pair as it was given."""
-        try:
-            parse_thresholds([value])
-        except SettingsError as error:
-            self.fail(str(error), param, ctx)
-        return value
-
-
-class Duration(click.ParamType):
-    """Checks a duration of Prometheus."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Return the text as it was given."""
-        try:
-            seconds(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-        return value
 
 
 def write(text: str, out: Path | None) -> None:
@@ -69,22 +40,6 @@ def write(text: str, out: Path | None) -> None:
 _out: Final[Callable[..., Any]] = click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="A file; default: print it."
 )
-job_option: Final[Callable[..., Any]] = click.option(
-    "--job", help="Of this job only; default: of every job that has WebSockets."
-)
-threshold_option: Final[Callable[..., Any]] = click.option(
-    "--threshold",
-    "thresholds",
-    type=Thresholds(),
-    multiple=True,
-    help="Another threshold, once for each; `rules --thresholds` lists them.",
-)
-scale_option: Final[Callable[..., Any]] = click.option(
-    "--scale",
-    type=click.FloatRange(0.001, 10),
-    default=1.0,
-    help="What all times are multiplied by: below 1 to try alerts out within seconds.",
-)
 
 
 @click.command(
@@ -100,7 +55,7 @@ scale_option: Final[Callable[..., Any]] = click.option(
 )
 @_out
 def rules(
-    thresholds: tuple[str, ...],
+    thresholds: dict[str, float],
     job: str | None,
     scale: float,
     runbook_url: str,
@@ -114,7 +69,7 @@ def rules(
         return
     write(
         rules_text(
-            parse_thresholds(thresholds),
+            thresholds,
             job=job,
             scale=scale,
             runbook=runbook_url,
@@ -151,7 +106,9 @@ def dashboard(job: str | None, title: str | None, out: Path | None) -> None:
 @click.argument("targets", nargs=-1, required=True, metavar="HOST:PORT...")
 @click.option("--job", default="websockets", show_default=True, help="What they are called.")
 @click.option("--path", default="/metrics", show_default=True, help="Where the metrics are.")
-@click.option("--interval", type=Duration(), default="15s", show_default=True, help="How often.")
+@click.option(
+    "--interval", callback=checked_duration, default="15s", show_default=True, help="How often."
+)
 @click.option("--token-file", help="A file with the bearer token that /metrics demands.")
 @click.option("--rules", "rules_file", help="The file with the alert rules.")
 @click.option("--alertmanager", "alertmanager_address", help="host:port of Alertmanager.")
@@ -187,9 +144,9 @@ def scrape_config(
 @threshold_option
 @job_option
 @_out
-def runbook(thresholds: tuple[str, ...], job: str | None, out: Path | None) -> None:
+def runbook(thresholds: dict[str, float], job: str | None, out: Path | None) -> None:
     """Print the runbook, with an anchor for each alert."""
-    write(runbook_text(parse_thresholds(thresholds), job=job), out)
+    write(runbook_text(thresholds, job=job), out)
 
 
 def _thresholds() -> str:

@@ -1,0 +1,50 @@
+"""Numbers as people read them: short, with a unit."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["amount", "size", "span", "sparkline"]
+
+_BLOCKS: Final = "▁▂▃▄▅▆▇█"
+
+
+def amount(value: float) -> str:
+    """Return a number in at most five characters, such as ``0.25``, ``12.3k`` or ``4M``."""
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(value) >= limit:
+            scaled = value / (limit if unit != "k" else 1e3)
+            return f"{scaled:.3g}{unit}" if abs(scaled) < 1000 else f"{scaled:.0f}{unit}"
+    if value == int(value) or abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if abs(value) >= 1 else f"{value:.2g}" if abs(value) >= 0.01 else "<.01"
+
+
+def size(value: float) -> str:
+    """Return bytes, such as ``512 B``, ``16 KiB`` or ``1.5 MiB``."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(value) < 1000 or unit == "GiB":
+            break
+        value /= 1024
+    return f"{value:.3g} {unit}"
+
+
+def span(seconds: float) -> str:
+    """Return a time, such as ``40 µs``, ``1.5 ms``, ``2.25 s`` or ``3 min``."""
+    for limit, scale, unit in ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (120.0, 1.0, "s")):
+        if abs(seconds) < limit:
+            return f"{seconds * scale:.3g} {unit}" if seconds else "0"
+    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
+
+
+def sparkline(values: list[float], width: int) -> str:
+    """Return the last of these values as blocks, the highest of them as a full one.
+
+    Args:
+        values: Numbers of 0 and more, the oldest first.
+        width: At most so many characters.
+    """
+    shown = values[-width:] if width > 0 else []
+    top = max(shown, default=0.0)
+    steps = len(_BLOCKS) - 1
+    return "".join(_BLOCKS[round(each / top * steps) if top > 0 else 0] for each in shown)

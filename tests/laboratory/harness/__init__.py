@@ -1,0 +1,1 @@
+"""What a fault is made with: nodes, crowds of clients, relays, Prometheus, Alertmanager."""

@@ -1,0 +1,144 @@
+"""What lies between two ends: a relay that delays, cuts, swallows or leads astray; and nginx."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from tests.laboratory.harness.loops import LoopThread
+from tests.laboratory.harness.ports import stable_port
+from tests.laboratory.harness.programs import Program
+from tests.servers.processes import absent
+
+__all__ = ["Relay", "nginx"]
+
+_Writers = tuple[asyncio.StreamWriter, asyncio.StreamWriter]
+
+
+class Relay:
+    """Forwards TCP connections.
+
+    Args:
+        loop: Where it runs.
+        upstream: Where it leads, ``host:port``.
+
+    Attributes:
+        address: Its own ``host:port``.
+        upstream: Where new connections lead.
+        delay: How long every byte takes in each direction, seconds.
+        swallows: Says of what a connection's client has sent whether more of it is dropped; what
+            the other end sends still comes through.
+    """
+
+    def __init__(self, loop: LoopThread, upstream: str) -> None:
+        self.upstream = upstream
+        self.delay = 0.0
+        self.swallows: Callable[[bytes], bool] = lambda sent: False
+        self._loop = loop
+        self._open: dict[_Writers, bytearray] = {}
+        port = stable_port()
+        self.address = f"127.0.0.1:{port}"
+        self._server = loop.run(asyncio.start_server(self._serve, "127.0.0.1", port))
+
+    def cut(self, which: Callable[[bytes], bool] = lambda sent: True) -> None:
+        """Cut the connections whose clients have sent what this says yes to."""
+        self._loop.run(self._cut(which))
+
+    def close(self) -> None:
+        """Listen no more, and cut all connections."""
+        self._loop.loop.call_soon_threadsafe(self._server.close)
+        self.cut()
+
+    async def _cut(self, which: Callable[[bytes], bool]) -> None:
+        for writers, sent in list(self._open.items()):
+            if which(bytes(sent)):
+                for writer in writers:
+                    writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host, _, port = self.upstream.partition(":")
+        try:
+            far_reader, far = await asyncio.open_connection(host, int(port))
+        except OSError:
+            writer.transport.abort()
+            return
+        sent = self._open[writer, far] = bytearray()
+        try:
+            await asyncio.gather(
+                self._forward(reader, far, sent), self._forward(far_reader, writer, None)
+            )
+        finally:
+            del self._open[writer, far]
+            for each in (writer, far):
+                each.close()
+
+    async def _forward(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sent: bytearray | None
+    ) -> None:
+        """Forward one direction; the beginning of what the client sends is kept in `sent`."""
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                if sent is not None:
+                    if len(sent) < 4096:
+                        sent += data
+                    if self.swallows(bytes(sent)):
+                        continue
+                if self.delay:
+                    loop.call_later(self.delay, _write, writer, data)
+                else:
+                    writer.write(data)
+                    await writer.drain()
+        # The other direction may have more to say, but nobody here half-closes on purpose.
+        loop.call_later(self.delay, writer.close)
+
+
+def _write(writer: asyncio.StreamWriter, data: bytes) -> None:
+    if not writer.is_closing():
+        writer.write(data)
+
+
+_NGINX: Final = """
+daemon off;
+pid {directory}/nginx.pid;
+error_log stderr;
+events {{ worker_connections 256; }}
+http {{
+    access_log off;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+    upstream nodes {{ {servers} }}
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{
+            proxy_pass http://nodes;
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection upgrade;
+            proxy_read_timeout {timeout}s;
+        }}
+    }}
+}}
+"""
+
+
+def nginx(directory: Path, upstreams: list[str], timeout: int) -> Program:
+    """Return nginx in front of nodes, which cuts what is idle for so many seconds."""
+    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    if program is None:
+        absent("nginx is missing; get it with: apt-get install nginx")
+    port = stable_port()
+    configuration = directory / "nginx.conf"
+    servers = " ".join(f"server {address};" for address in upstreams)
+    configuration.write_text(
+        _NGINX.format(directory=directory, port=port, servers=servers, timeout=timeout)
+    )
+    arguments = [program, "-c", str(configuration), "-p", str(directory), "-e", "stderr"]
+    return Program(arguments, port, directory / "nginx.log")

@@ -1,0 +1,80 @@
+"""Processes that end: by a deploy, or by themselves."""
+
+from __future__ import annotations
+
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from tests.laboratory.harness.lab import Lab
+from tests.laboratory.harness.nodes import Node, NodeOptions
+from tests.laboratory.harness.scenario import Finding, Scenario
+
+__all__ = ["SCENARIOS"]
+
+
+def _restart_all(lab: Lab) -> None:
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(Node.restart, lab.nodes))
+
+
+def _drain_all(lab: Lab) -> None:
+    for node in lab.nodes:
+        node.drain()
+    _restart_all(lab)
+
+
+def _kill_worker(lab: Lab) -> None:
+    process = lab.nodes[0].process
+    assert process is not None
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    workers = [int(pid) for pid in children if b"spawn_main" in _command(pid)]
+    os.kill(workers[0], signal.SIGKILL)
+
+
+def _command(pid: str) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def _kill_node(lab: Lab) -> None:
+    lab.nodes[1].kill()
+
+
+SCENARIOS: Final = (
+    Scenario(
+        name="deploy-all-at-once",
+        what="every node gets SIGTERM at once and is started again: all clients see 1012",
+        action=_restart_all,
+        expected=frozenset({"WebSocketFleetRestarted"}),
+        finding=Finding("WebSocketFleetRestarted", "deploy"),
+        nodes=2,
+        warm_up=9,
+    ),
+    Scenario(
+        name="deploy-drain",
+        what="every application closes all connections with 1001 at once, and is started again",
+        action=_drain_all,
+        expected=frozenset({"WebSocketFleetRestarted"}),
+        finding=Finding("WebSocketFleetRestarted", "deploy"),
+        nodes=2,
+        warm_up=9,
+    ),
+    Scenario(
+        name="worker-killed",
+        what="one of two workers of a node is killed; uvicorn starts another one",
+        action=_kill_worker,
+        expected=frozenset({"WebSocketWorkerDied"}),
+        finding=Finding("WebSocketWorkerDied", "node"),
+        node=NodeOptions(workers=2),
+    ),
+    Scenario(
+        name="node-down",
+        what="one of two nodes is killed and stays away",
+        action=_kill_node,
+        expected=frozenset({"WebSocketNodeDown"}),
+        finding=Finding("WebSocketNodeDown", "node"),
+        nodes=2,
+    ),
+)
