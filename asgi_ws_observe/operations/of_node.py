@@ -102,12 +102,16 @@ histogram_quantile(
         expr="""
     sum by (job, instance, direction) (ws_queue_depth) > $queue_depth
 and
-    sum by (job, instance, direction) (deriv(ws_queue_depth[10m])) > 0
+    (
+        sum by (job, instance, direction) (deriv(ws_queue_depth[10m])) > 0
+      or
+        sum by (job, instance, direction) (min_over_time(ws_queue_depth[5m])) > $queue_depth
+    )
 """,
         hold="5m",
         unit="count",
-        means="More messages come than are handled: those that wait become more and more.",
-        says="{value} messages wait (<direction>), and they become more",
+        means="More messages come than are handled: those that wait become more, or stay many.",
+        says="{value} messages wait (<direction>), and they do not become fewer",
         look=(
             (
                 "One connection, or all?",
@@ -309,8 +313,8 @@ and
     sum by (job, instance) (min_over_time(ws_connections_active[15m]))
       > sum by (job, instance) (max_over_time(ws_connections_active[15m] offset 45m))
 and
-    sum by (job, instance) (rate(ws_messages_total[15m]))
-      / sum by (job, instance) (rate(ws_messages_total[15m] offset 45m))
+    sum by (job, instance) (rate(ws_messages_total{direction="in"}[15m]))
+      / sum by (job, instance) (rate(ws_messages_total{direction="in"}[15m] offset 45m))
     <
     0.5 + 0.5
       * sum by (job, instance) (avg_over_time(ws_connections_active[15m]))
