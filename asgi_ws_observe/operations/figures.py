@@ -1,10 +1,10 @@
-"""Numbers as people read them: short, with a unit."""
+"""Numbers for the narrow columns of a live table: short, and as a line of blocks."""
 
 from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["amount", "size", "span", "sparkline"]
+__all__ = ["amount", "sparkline"]
 
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 
@@ -18,23 +18,6 @@ def amount(value: float) -> str:
     if value == int(value) or abs(value) >= 100:
         return f"{value:.0f}"
     return f"{value:.1f}" if abs(value) >= 1 else f"{value:.2g}" if abs(value) >= 0.01 else "<.01"
-
-
-def size(value: float) -> str:
-    """Return bytes, such as ``512 B``, ``16 KiB`` or ``1.5 MiB``."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(value) < 1000 or unit == "GiB":
-            break
-        value /= 1024
-    return f"{value:.3g} {unit}"
-
-
-def span(seconds: float) -> str:
-    """Return a time, such as ``40 µs``, ``1.5 ms``, ``2.25 s`` or ``3 min``."""
-    for limit, scale, unit in ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (120.0, 1.0, "s")):
-        if abs(seconds) < limit:
-            return f"{seconds * scale:.3g} {unit}" if seconds else "0"
-    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
 
 
 def sparkline(values: list[float], width: int) -> str:

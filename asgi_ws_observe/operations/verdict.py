@@ -9,9 +9,9 @@ from typing import Any, Final
 import httpx
 
 from .audit import KINDS, LATENCY, Kind, Match, match
-from .figures import span
 from .pages import Family, NoMetricsError, Page, fetch, page_url
-from .words import buckets, name_of, quantile, total
+from .quantities import quantity
+from .words import name_of, quantile, total
 
 __all__ = ["NEEDED", "Audit", "Criterion", "audit", "judge", "without_metrics"]
 
@@ -194,13 +194,13 @@ def _percentiles(family: Family) -> tuple[str, dict[str, float]]:
 
 
 def _shown(family: Family, value: float) -> str:
-    return span(value) if family.name.endswith("_seconds") else f"{value:.3g}"
+    return quantity(value, "seconds") if family.name.endswith("_seconds") else f"{value:.3g}"
 
 
 def _estimate(family: Family, share: float) -> float | None:
     """Return a quantile of a histogram, or the worst of a summary's series."""
     if family.type != "summary":
-        return quantile(share, buckets([family]))
+        return quantile(family, share)
     given = [
         each.value
         for each in family.samples

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
 from typing import Final
 
 from .pages import Family
+from .promql import Value
+from .promql.functions import bucket_quantiles
 
-__all__ = ["buckets", "name_of", "quantile", "total", "words_of"]
+__all__ = ["name_of", "quantile", "total", "words_of"]
 
 _HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 #: Words that are written apart as well.
@@ -39,35 +40,20 @@ def total(family: Family, suffix: str = "") -> float:
     return sum(value for value in values if not math.isnan(value))
 
 
-def buckets(families: Iterable[Family]) -> dict[float, float]:
-    """Return the cumulative counts of histograms by upper bound, all label sets together."""
-    found: dict[float, float] = {}
-    for family in families:
-        for each in family.samples:
-            if each.name == f"{family.name}_bucket" and "le" in each.labels:
-                bound = float(each.labels["le"])
-                found[bound] = found.get(bound, 0.0) + each.value
-    return dict(sorted(found.items()))
-
-
-def quantile(share: float, counts: dict[float, float]) -> float | None:
-    """Return a quantile of a histogram as Prometheus estimates it.
+def quantile(family: Family, share: float) -> float | None:
+    """Return a quantile of all series of a histogram together, as Prometheus estimates it.
 
     Args:
+        family: The histogram.
         share: Which, from 0 to 1.
-        counts: The cumulative counts by upper bound, in rising order, with that of infinity.
 
     Returns:
-        It, the highest finite bound where it is above that, or `None` without any observation.
+        It, or `None` without any observation.
     """
-    bounds = list(counts)
-    if len(bounds) < 2 or bounds[-1] != math.inf or not counts[math.inf] > 0:
-        return None
-    rank = share * counts[math.inf]
-    lower, below = (0.0, 0.0) if bounds[0] > 0 else (bounds[0], 0.0)
-    for bound in bounds[:-1]:
-        if counts[bound] >= rank:
-            inside = counts[bound] - below
-            return lower + (bound - lower) * (rank - below) / inside if inside else bound
-        lower, below = bound, counts[bound]
-    return bounds[-2]
+    buckets = [
+        Value({"le": each.labels["le"]}, each.value)
+        for each in family.samples
+        if each.name == f"{family.name}_bucket" and "le" in each.labels
+    ]
+    found = [value for _, value in bucket_quantiles(share, buckets) if not math.isnan(value)]
+    return found[0] if found else None
