@@ -84,6 +84,14 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "tests.benchmarks", *session.posargs)
 
 
+# Faults are tried one after the other, from the same environment.
+@nox.session(reuse_venv=True)
+def laboratory(session: nox.Session) -> None:
+    """Make faults for real and see what detects them; names choose: nox -s laboratory -- night."""
+    install(session, "tests")
+    session.run("python", "-m", "tests.laboratory", *session.posargs, interrupt_timeout=30)
+
+
 @nox.session
 def docs(session: nox.Session) -> None:
     """Write the reference pages again from the tables in the code."""

@@ -75,6 +75,9 @@ and on (job, instance)
       <= $gone_share * max_over_time(sum by (job) (ws_connections_active)[10m:15s])
 and
     max_over_time(sum by (job) (ws_connections_active)[10m:15s]) >= $expected_connections
+and
+    max_over_time(sum by (job) (ws_connections_active)[10m:15s])
+      >= 0.5 * avg_over_time(sum by (job) (ws_connections_active)[1h:1m] offset 10m)
 """,
         hold="2m",
         unit="count",

@@ -21,7 +21,7 @@ NODE_SIGNALS: Final = (
         expr="""
 instance:event_loop_lag_seconds:p99 > $loop_lag_p99
 unless on (job, instance)
-    time() - max by (job, instance) (process_start_time_seconds) < $warm_up
+    time() - max by (job, instance) (process_start_time_seconds) < 2 * $warm_up
 """,
         hold="1m",
         unit="seconds",
@@ -102,12 +102,16 @@ histogram_quantile(
         expr="""
     sum by (job, instance, direction) (ws_queue_depth) > $queue_depth
 and
-    sum by (job, instance, direction) (deriv(ws_queue_depth[10m])) > 0
+    (
+        sum by (job, instance, direction) (deriv(ws_queue_depth[10m])) > 0
+      or
+        sum by (job, instance, direction) (min_over_time(ws_queue_depth[5m])) > $queue_depth
+    )
 """,
         hold="5m",
         unit="count",
-        means="More messages come than are handled: those that wait become more and more.",
-        says="{value} messages wait (<direction>), and they become more",
+        means="More messages come than are handled: those that wait become more, or stay many.",
+        says="{value} messages wait (<direction>), and they do not become fewer",
         look=(
             (
                 "One connection, or all?",
@@ -240,6 +244,8 @@ and
     avg_over_time(
       (sum by (job, instance) (rate(ws_messages_total[2m])) > bool 0)[1h:1m] offset 2m
     ) > $stall_steady
+unless on (job, instance)
+    time() - max by (job, instance) (process_start_time_seconds) < 2 * $warm_up
 """,
         hold="15s",
         unit="count",
@@ -307,8 +313,8 @@ and
     sum by (job, instance) (min_over_time(ws_connections_active[15m]))
       > sum by (job, instance) (max_over_time(ws_connections_active[15m] offset 45m))
 and
-    sum by (job, instance) (rate(ws_messages_total[15m]))
-      / sum by (job, instance) (rate(ws_messages_total[15m] offset 45m))
+    sum by (job, instance) (rate(ws_messages_total{direction="in"}[15m]))
+      / sum by (job, instance) (rate(ws_messages_total{direction="in"}[15m] offset 45m))
     <
     0.5 + 0.5
       * sum by (job, instance) (avg_over_time(ws_connections_active[15m]))

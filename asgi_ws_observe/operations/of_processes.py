@@ -138,6 +138,8 @@ and on (job, instance) max by (job, instance) (present_over_time(ws_observe_info
       == 0
   and on (job)
     avg by (job) (sum by (job, instance) (ws_connections_active)) >= $expected_connections
+  and on (job)
+    avg by (job) (sum by (job, instance) (increase(ws_connects_total[10m]))) >= $unused_connects
 )
 unless on (job, instance)
     time() - max by (job, instance) (process_start_time_seconds) < 2 * $warm_up

@@ -74,6 +74,7 @@ THRESHOLDS: Final = (
     Threshold("handshake_failures", 0.1, "", "Of all handshakes.", most=1),
     Threshold("handshake_failures_per_second", 0.05, "/s", "Fewer failures are no outage."),
     Threshold("handshake_p95", 2, "s", "The slowest twentieth of handshakes takes longer."),
+    Threshold("unused_connects", 5, "", "Connects that a node gets in 10 minutes.", "age"),
     Threshold(
         "restart_share", 0.6, "", "Connections of each node that it ended in a minute.", most=1
     ),

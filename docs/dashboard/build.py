@@ -105,19 +105,19 @@ def _labels(name: str, label: str, what: str) -> dashboard.QueryVariable:
         "query": f"label_values({what})",
         "refId": "PrometheusVariableQueryEditor-VariableQuery",
     }
-    return (
+    variable = (
         dashboard.QueryVariable(name)
         .label(label)
         .query(query)
         .datasource(DATASOURCE)
         .multi(True)
         .include_all(True)
-        # Whatever there is now, and not only what the list of values once had.
-        .all_value(".+")
         .current(models.VariableOption(selected=True, text=["All"], value=["$__all"]))
         .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(models.VariableSort.ALPHABETICAL_ASC)
     )
+    # All jobs are those of the list, since others have `up` and `process_*` as well.
+    return variable if name == "job" else variable.all_value(".+")
 
 
 def _annotation(name: str, colour: str, expr: str, words: tuple[str, str, str]) -> dict[str, Any]:

@@ -21,11 +21,18 @@ def main() -> None:
     picture.add_argument("url", help="such as http://127.0.0.1:9090")
     picture.add_argument("--minutes", type=float, default=15, help="default: %(default)s")
     scene = commands.add_parser(
-        "scene", help="run three nodes for six minutes, one gets a fault; draw it"
+        "scene", help="run three nodes for six minutes, of which one gets a fault; draw it"
     )
     for each in (picture, scene):
         each.add_argument("--out", type=Path, default=PICTURE, help="default: %(default)s")
     given = parser.parse_args()
+    try:
+        _run(given)
+    except ValueError as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+
+
+def _run(given: argparse.Namespace) -> None:
     # What only one of them needs is imported by it.
     if given.command == "picture":
         from .picture import draw

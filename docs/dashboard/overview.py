@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from .panels import BAD, FINE, WORSE, Panel, Query, Row, above, below
-from .promql import gauge, over_zero, quantile, rate, series
+from .promql import gauge, quantile, rate, series
 
 __all__ = ["ALERTS", "LOST", "OVERVIEW", "capacity", "descriptors"]
 
@@ -109,7 +109,7 @@ _STATS: Final = (
     _stat(
         103,
         "Abnormal closes",
-        over_zero(rate("ws_closes_total", LOST, by=""), rate("ws_closes_total", by="")),
+        f"{rate('ws_closes_total', LOST, by='')} / {rate('ws_closes_total', by='')}",
         "percentunit",
         text="Share of the closes that came without a close frame (1006) through the network.",
         good="a few percent, of phones and laptops that fall asleep.",

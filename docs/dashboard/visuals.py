@@ -43,8 +43,8 @@ def visual(panel: Panel) -> Any:
         builder = builder.with_target(_target(panel, query, chr(ord("A") + place)))
     if panel.empty:
         builder = builder.no_value(panel.empty)
-    if panel.words:
-        builder = builder.mappings([_words(panel.words)])
+    if panel.words or panel.empty:
+        builder = builder.mappings([*_words(panel.words), *_nothing(panel.empty)])
     if panel.kind != "table":
         builder = builder.thresholds(_thresholds(panel.steps))
     for name, colour in panel.colours.items():
@@ -106,7 +106,7 @@ def _stat(panel: Panel) -> Any:
         stat.Panel()
         .graph_mode(graph)
         .color_mode(looks.BigValueColorMode.VALUE)
-        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+        .reduce_options(common.ReduceDataOptions().calcs(["last"]))
         .color_scheme(dashboard.FieldColor().mode(models.FieldColorModeId.THRESHOLDS))
     )
 
@@ -169,7 +169,14 @@ def _table(panel: Panel) -> Any:
             },
         ),
     ]
-    builder = table.Panel().transformations(transformations)
+    # The most first, where there is one number; else by name.
+    by = panel.queries[0] if not several and panel.queries[0].unit else None
+    order = (
+        common.TableSortByFieldState()
+        .display_name(by.legend if by else renamed[kept[0]])
+        .desc(by is not None)
+    )
+    builder = table.Panel().transformations(transformations).sort_by([order])
     for query in panel.queries:
         if query.unit:
             builder = builder.override_by_name(query.legend, _column(query))
@@ -177,7 +184,10 @@ def _table(panel: Panel) -> Any:
 
 
 def _column(query: Query) -> list[models.DynamicConfigValue]:
-    found = [models.DynamicConfigValue("unit", query.unit)]
+    found = [
+        models.DynamicConfigValue("unit", query.unit),
+        models.DynamicConfigValue("mappings", _nothing("-")),
+    ]
     if query.steps:
         steps = {"mode": "absolute", "steps": [_step(*each) for each in query.steps]}
         cells = {"type": "color-text"}
@@ -202,13 +212,21 @@ def _step(value: float | None, colour: str) -> dict[str, Any]:
     return {"value": value, "color": colour}
 
 
-def _words(words: dict[int, tuple[str, str]]) -> models.ValueMap:
-    return models.ValueMap(
-        {
-            str(value): models.ValueMappingResult(text=text, color=colour, index=place)
-            for place, (value, (text, colour)) in enumerate(words.items())
-        }
+def _words(words: dict[int, tuple[str, str]]) -> list[Any]:
+    found = {
+        str(value): models.ValueMappingResult(text=text, color=colour, index=place)
+        for place, (value, (text, colour)) in enumerate(words.items())
+    }
+    return [models.ValueMap(found)] if found else []
+
+
+def _nothing(text: str) -> list[Any]:
+    """Return what says this of NaN: a quantile or a share of nothing."""
+    result = models.ValueMappingResult(text=text, color="text", index=0)
+    options = models.DashboardSpecialValueMapOptions(
+        match=models.SpecialValueMatch.NULL_AND_NAN, result=result
     )
+    return [models.SpecialValueMap(options)] if text else []
 
 
 _KINDS: Final[dict[str, Callable[[Panel], Any]]] = {

@@ -143,7 +143,8 @@ def _run(
 def _report(scenario: Scenario, result: Result, console: Console) -> None:
     said = wrong(scenario, result)
     mark = "[red]no[/]" if said else "[green]as it should[/]"
-    console.print(f"{scenario.name}: {mark} {'; '.join(said)} ({result.seconds:.0f} s)")
+    told = f"{scenario.name}: {mark} {'; '.join(said)} ({result.seconds:.0f} s)"
+    console.print(told, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -78,6 +78,8 @@ def wrong(scenario: Scenario, result: Result) -> list[str]:
         said.append(f"not delivered: {_listed(missing)}")
     if more := delivered - scenario.expected:
         said.append(f"delivered as well: {_listed(more)}")
+    if scenario.is_quiet and result.inhibited:
+        said.append(f"fired, and kept back: {_listed(result.inhibited)}")
     if result.finding != scenario.finding:
         said.append(f"diagnose: {_named(result.finding)} instead of {_named(scenario.finding)}")
     return said

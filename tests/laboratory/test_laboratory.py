@@ -8,6 +8,7 @@ import pytest
 
 from asgi_ws_observe.operations.signals import SIGNALS
 from tests.laboratory.__main__ import main
+from tests.laboratory.matrix import PAGE
 from tests.laboratory.scenarios import SCENARIOS
 from tests.laboratory.suite import Suite, wrong
 
@@ -44,6 +45,12 @@ def test_what_a_scenario_expects_is_a_signal(name: str) -> None:
     expected = {_BY_NAME[each].name for each in scenario.expected}
     assert expected == ({finding.signal} if finding else set())
     assert finding is None or _BY_NAME[finding.signal].side == finding.side
+
+
+def test_every_scenario_has_a_line_in_the_documentation() -> None:
+    """The page says how each is made, and the matrix what came of it."""
+    pages = [PAGE.read_text(encoding="utf-8"), PAGE.with_name("laboratory.md").read_text("utf-8")]
+    assert [] == [name for name in SCENARIOS for page in pages if f"`{name}`" not in page]
 
 
 def test_list_names_every_scenario(capsys: pytest.CaptureFixture[str]) -> None:

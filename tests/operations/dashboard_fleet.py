@@ -7,7 +7,6 @@ application that does what the demo does not; and an alert that fires.
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
 from websockets.sync.client import connect
 
 from tests.fanout.redis_servers import single
-from tests.servers.processes import ROOT, absent, free_port, started
+from tests.operations.prometheus import Prometheus, prometheus
+from tests.servers.processes import ROOT, free_port, started
 from tests.servers.raw import TEXT, Holding, frame
 
 __all__ = ["Fleet", "fleet"]
@@ -32,6 +31,7 @@ _FAST: Final = {
     "ASGI_WS_OBSERVE_LOOP_LAG_INTERVAL": "0.1",
     "ASGI_WS_OBSERVE_MAX_CONNECTIONS": "500",
 }
+_OPTIONS: Final = ("--enable-feature=exemplar-storage", "--log.level=warn")
 _RULES: Final = """
 groups:
   - name: test
@@ -58,13 +58,13 @@ class Fleet:
     """What runs.
 
     Attributes:
-        prometheus: Its URL.
+        prometheus: What scrapes it.
         chat: Addresses of the nodes of the chat.
         socketio: That of the chat over Socket.IO.
         odd: That of the application that does what the demo does not.
     """
 
-    prometheus: str
+    prometheus: Prometheus
     chat: list[str]
     socketio: str
     odd: str
@@ -113,8 +113,8 @@ class Fleet:
         Raises:
             AssertionError: It is an error; says which.
         """
-        answer = httpx.get(f"{self.prometheus}/api/v1/{path}", params=parameters, timeout=30)
-        found = answer.json()
+        url = f"{self.prometheus.url}/api/v1/{path}"
+        found = self.prometheus.client.get(url, params=parameters).json()
         assert "success" == found["status"], f"{found.get('error')}: {parameters}"
         return found["data"]
 
@@ -126,9 +126,6 @@ def _text(**message: Any) -> bytes:
 @contextmanager
 def fleet(folder: Path) -> Iterator[Fleet]:
     """Run all of it until the end of the block."""
-    prometheus = shutil.which("prometheus") or absent(
-        "prometheus is missing; get it with: apt-get install prometheus"
-    )
     with ExitStack() as stack:
         redis = stack.enter_context(single(folder / "redis")).url
         demo = [sys.executable, "-m", "demo_app", "--log-level", "error"]
@@ -146,32 +143,23 @@ def fleet(folder: Path) -> Iterator[Fleet]:
             arguments = [*command, *where]
             stack.enter_context(started(arguments, port, log, ODD_BUS=redis, **_FAST))
             addresses[name] = f"127.0.0.1:{port}"
-        port = free_port()
-        arguments = [prometheus, *_configured(folder, addresses, port)]
-        stack.enter_context(started(arguments, port, folder / "prometheus.log"))
+        server = stack.enter_context(prometheus(folder, _configured(folder, addresses), *_OPTIONS))
         chat = [addresses[name] for name in ("a", "b", "workers")]
-        url = f"http://127.0.0.1:{port}"
-        yield Fleet(url, chat, addresses["socketio"], addresses["odd"])
+        yield Fleet(server, chat, addresses["socketio"], addresses["odd"])
 
 
-def _configured(folder: Path, addresses: dict[str, str], port: int) -> list[str]:
-    """Return Prometheus's arguments; its scrapes are as frequent as can be."""
+def _configured(folder: Path, addresses: dict[str, str]) -> str:
+    """Return Prometheus's configuration; its scrapes are as frequent as can be."""
     (folder / "rules.yml").write_text(_RULES)
     jobs = [
         {"job_name": name, "static_configs": [{"targets": [address]}]}
         for name, address in addresses.items()
     ]
-    configuration = {
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-        "rule_files": [str(folder / "rules.yml")],
-        "scrape_configs": jobs,
-    }
     # JSON is YAML.
-    (folder / "prometheus.yml").write_text(json.dumps(configuration))
-    return [
-        f"--config.file={folder}/prometheus.yml",
-        f"--storage.tsdb.path={folder}/tsdb",
-        f"--web.listen-address=127.0.0.1:{port}",
-        "--enable-feature=exemplar-storage",
-        "--log.level=warn",
-    ]
+    return json.dumps(
+        {
+            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "rule_files": [str(folder / "rules.yml")],
+            "scrape_configs": jobs,
+        }
+    )

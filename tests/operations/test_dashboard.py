@@ -15,6 +15,7 @@ import pytest
 
 from asgi_ws_observe.metrics.catalogue import CATALOGUE
 from asgi_ws_observe.operations.dashboard import DASHBOARD_UID, dashboard_text, panel_id
+from asgi_ws_observe.operations.signals import SIGNALS
 from docs.dashboard.files import FILES
 from docs.dashboard.rows import ROWS
 
@@ -67,12 +68,37 @@ def labels() -> dict[str, set[str]]:
     return {name: found | EVERYWHERE for name, found in (ours | FOREIGN).items()}
 
 
+def lost(given: Any, found: Any, path: str = "") -> Iterator[str]:
+    """Yield where what was found has not what was given; it may have more keys."""
+    if isinstance(given, dict) and isinstance(found, dict):
+        for name, value in given.items():
+            yield from lost(value, found.get(name), f"{path}/{name}")
+    elif isinstance(given, list) and isinstance(found, list) and len(given) == len(found):
+        for place, (one, other) in enumerate(zip(given, found, strict=True)):
+            yield from lost(one, other, f"{path}/{place}")
+    elif given != found:
+        yield path
+
+
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="the builders need Python 3.11")
 def test_generator_would_write_what_is_there() -> None:
     """`python -m docs.dashboard` would change nothing; the package and the docs have the same."""
     from docs.dashboard.build import dashboard_json
 
     assert {dashboard_json()} == {file.read_text(encoding="utf-8") for file in FILES}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="the types need Python 3.11")
+def test_grafanas_own_types_know_every_key() -> None:
+    """Read by the types that are generated from Grafana's schema, nothing is lost."""
+    from grafana_foundation_sdk.cog.encoder import JSONEncoder
+    from grafana_foundation_sdk.cog.plugins import register_default_plugins
+    from grafana_foundation_sdk.models.dashboard import Dashboard
+
+    register_default_plugins()
+    again = json.loads(json.dumps(Dashboard.from_json(DASHBOARD), cls=JSONEncoder))
+    # They know nothing of annotations by Prometheus.
+    assert [] == list(lost({**DASHBOARD, "annotations": {}}, again))
 
 
 def test_dashboard_is_for_grafana_11() -> None:
@@ -98,8 +124,10 @@ def test_variables_choose_datasource_job_instance_and_route() -> None:
     )
     for name in ("job", "instance", "route"):
         each = variables[name]
-        expected = (True, True, ".+", 2, "${datasource}")
-        found = (each["multi"], each["includeAll"], each["allValue"], each["refresh"])
+        # All jobs are those that have our metrics; others have `up` and `process_*` as well.
+        every = None if name == "job" else ".+"
+        expected = (True, True, every, 2, "${datasource}")
+        found = (each["multi"], each["includeAll"], each.get("allValue"), each["refresh"])
         assert expected == (*found, each["datasource"]["uid"])
         assert name.title() == each["label"]
         query = re.fullmatch(r"label_values\((.*), (\w+)\)", each["query"]["query"])
@@ -246,14 +274,24 @@ def test_runbook_is_linked() -> None:
 
 def test_job_and_title_are_set_where_given() -> None:
     """The rest stays as it is, in the same order."""
-    text = dashboard_text(job="chat", title="Our chat")
-    changed = json.loads(text)
+    changed = json.loads(dashboard_text(job="chat"))
     (job,) = (each for each in changed["templating"]["list"] if each["name"] == "job")
     assert {"selected": True, "text": ["chat"], "value": ["chat"]} == job["current"]
-    assert "Our chat" == changed["title"]
+    assert "Our chat" == json.loads(dashboard_text(title="Our chat"))["title"]
     assert list(DASHBOARD) == list(changed)
     assert DASHBOARD["panels"] == changed["panels"]
     assert dashboard_text() == dashboard_text(title="WebSockets on ASGI")
+
+
+def test_every_signal_has_a_panel_to_look_at() -> None:
+    """Alerts link to it."""
+    assert 0 < len(SIGNALS)
+    assert set() == {each.panel for each in SIGNALS} - {panel["title"] for panel in PANELS}
+    # And the table of alerts has them all.
+    names = re.compile("|".join(f"{each}.*" for each in ("WebSocket", "SocketIO", "EngineIO")))
+    (alerts,) = (panel for panel in PANELS if panel["title"] == "Firing alerts")
+    assert f'alertname=~"{names.pattern}"' in alerts["targets"][0]["expr"]
+    assert [] == [each.name for each in SIGNALS if not names.fullmatch(each.name)]
 
 
 def test_panel_is_found_by_its_title() -> None:

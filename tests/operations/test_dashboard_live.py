@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +16,8 @@ from typing import Any, Final
 import pytest
 
 from asgi_ws_observe.operations.dashboard import dashboard_text
+from docs.dashboard.picture import draw
+from docs.dashboard.rows import ROWS
 from tests.operations.dashboard_fleet import Fleet, fleet
 from tests.support import wait_until
 
@@ -98,6 +101,16 @@ def test_table_has_its_columns(running: Fleet) -> None:
             for target in panel["targets"]:
                 found = running.ask("query", query=filled(target["expr"]))["result"]
                 assert names <= set().union(*(each["metric"] for each in found)), panel["title"]
+
+
+def test_picture_is_drawn_of_every_kind_of_panel(running: Fleet, tmp_path: Path) -> None:
+    """From the same JSON and the same Prometheus: stats, timelines, tables, lines, a heat map."""
+    file, rows = tmp_path / "dashboard.png", [row for row in ROWS if row.id in (100, 400, 700)]
+    assert {panel["type"] for panel in PANELS} == {e.kind for row in rows for e in row.panels}
+    draw(running.prometheus.url, file, minutes=1, rows=[row.id for row in rows])
+    width, height = struct.unpack(">II", file.read_bytes()[16:24])
+    assert width > 1600
+    assert height > 1200
 
 
 def test_dots_lead_to_traces(running: Fleet) -> None:

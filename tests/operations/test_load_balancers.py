@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from websockets.sync.client import connect
@@ -26,9 +26,10 @@ IDLE: Final = 2
 
 @contextmanager
 def behind_nginx(
-    directory: Path, *options: str, shutdown: str = "1h", **settings: float
+    directory: Path, *options: str, shutdown: str = "1h", heartbeat: float | None = None
 ) -> Iterator[tuple[Process, str]]:
     """Run a server behind nginx, which waits `IDLE` seconds; yield it and nginx's address."""
+    settings: dict[str, Any] = {} if heartbeat is None else {"heartbeat_interval": heartbeat}
     with (
         running(SERVER, *options, log=directory / "log", **settings) as process,
         nginx(
@@ -75,9 +76,9 @@ def test_idle_connection_is_cut_and_looks_as_the_guide_says(tmp_path: Path) -> N
 def test_pings_below_the_limit_keep_it_open(whose: str, tmp_path: Path) -> None:
     """A connection on which nobody says anything outlives the limit, three times."""
     options = ["--ws-ping-interval", "0.5"] if whose == "the server's" else []
-    settings = {} if options else {"heartbeat_interval": 0.5}
+    heartbeat = None if options else 0.5
     with (
-        behind_nginx(tmp_path, *options, **settings) as (process, address),
+        behind_nginx(tmp_path, *options, heartbeat=heartbeat) as (process, address),
         connect(f"ws://{address}/rooms/idle") as websocket,
     ):
         began = time.monotonic()
@@ -90,7 +91,7 @@ def test_pings_below_the_limit_keep_it_open(whose: str, tmp_path: Path) -> None:
 
 def test_reload_keeps_connections_until_the_shutdown_timeout(tmp_path: Path) -> None:
     """An old worker lives on with them; when its time is up they are cut like idle ones."""
-    with behind_nginx(tmp_path, shutdown="1s", heartbeat_interval=0.5) as (process, address):
+    with behind_nginx(tmp_path, shutdown="1s", heartbeat=0.5) as (process, address):
         with closing(RawClient(address, "/rooms/idle")) as client:
             client.opened()
             reloaded = time.monotonic()

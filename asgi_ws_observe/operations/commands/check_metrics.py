@@ -47,6 +47,7 @@ _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--window",
     callback=checked_duration,
+    metavar="DURATION",
     default="10s",
     show_default=True,
     help="Look again after this time, for labels that grow; 0s to look once.",

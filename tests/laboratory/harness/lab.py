@@ -111,7 +111,8 @@ class Lab:
             self.redis = self.another_redis("redis")
             bus = scenario.bus(self)
         for number in range(1, scenario.nodes + 1):
-            node = Node(f"node-{number}", self._starter, self._directory, scenario.node, bus)
+            more = scenario.node.of_last if number == scenario.nodes else ()
+            node = Node(f"node-{number}", self._starter, self._directory, scenario.node, bus, more)
             self.nodes.append(node)
             self._stack.callback(node.end)
         self._start_monitoring()

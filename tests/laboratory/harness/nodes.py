@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +25,7 @@ class NodeOptions:
         ping_interval: Seconds between two pings of uvicorn's.
         ping_timeout: Seconds that it waits for a pong.
         files: Most descriptors that a node may open; `None` leaves it at the machine's.
+        of_last: More arguments of the last node's command line: it is unlike the others.
         settings: Fields of the library's `Settings`.
     """
 
@@ -32,6 +33,7 @@ class NodeOptions:
     ping_interval: float = 0.5
     ping_timeout: float = 6.0
     files: int | None = None
+    of_last: tuple[str, ...] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
 
     def environment(self, name: str, bus: str | None) -> dict[str, str]:
@@ -56,10 +58,17 @@ class Node(Program):
         directory: Where its log goes.
         options: How it runs.
         bus: The URL of the broker between the nodes; `None` for none.
+        more: More arguments of its command line.
     """
 
     def __init__(
-        self, name: str, starter: Starter, directory: Path, options: NodeOptions, bus: str | None
+        self,
+        name: str,
+        starter: Starter,
+        directory: Path,
+        options: NodeOptions,
+        bus: str | None,
+        more: Sequence[str] = (),
     ) -> None:
         self.name = name
         port = stable_port()
@@ -69,6 +78,7 @@ class Node(Program):
             *("--workers", str(options.workers), "--timeout-graceful-shutdown", "2"),
             *("--ws-ping-interval", str(options.ping_interval)),
             *("--ws-ping-timeout", str(options.ping_timeout)),
+            *more,
         ]
         super().__init__(arguments, port, directory / f"{name}.log")
         self._starter = starter

@@ -59,14 +59,15 @@ def _watch(lab: Lab, result: Result, directory: Path, keep: Callable[[Lab], None
     ends = began + scenario.seconds
     while time.monotonic() < ends and not fault.failed:
         if scenario.expected and scenario.expected <= lab.receiver.names():
-            lab.tell("detected; does another alert come?")
-            time.sleep(scenario.settle)
             break
         time.sleep(0.1)
-    result.delivered = {alert.name: alert.at - began for alert in reversed(lab.receiver.alerts())}
-    result.inhibited = sorted(lab.prometheus.fired() - result.delivered.keys())
     lab.tell("diagnose")
     result.finding = diagnose(lab.prometheus.url, scenario.scale, scenario.thresholds, directory)
+    if scenario.expected:
+        lab.tell("does another alert come?")
+        time.sleep(scenario.settle)
+    result.delivered = {alert.name: alert.at - began for alert in reversed(lab.receiver.alerts())}
+    result.inhibited = sorted(lab.prometheus.fired() - result.delivered.keys())
     keep(lab)
     lab.over.set()
     fault.end()

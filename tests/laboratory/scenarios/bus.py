@@ -34,6 +34,11 @@ def _deafen(lab: Lab) -> None:
     lab.segment.cut(_listens)
 
 
+def _end_listeners(lab: Lab) -> None:
+    while lab.goes_on(2):
+        lab.redis.cut()
+
+
 SCENARIOS: Final = (
     Scenario(
         name="publisher-dead",
@@ -50,6 +55,15 @@ SCENARIOS: Final = (
         action=_deafen,
         expected=frozenset({"WebSocketBusListenerDown"}),
         finding=Finding("WebSocketBusListenerDown", "bus"),
+        nodes=2,
+        bus=_by_relay,
+    ),
+    Scenario(
+        name="bus-losing",
+        what="Redis ends the connections of the listeners again and again",
+        action=_end_listeners,
+        expected=frozenset({"WebSocketBusLosing"}),
+        finding=Finding("WebSocketBusLosing", "bus"),
         nodes=2,
         bus=_by_relay,
     ),

@@ -16,6 +16,15 @@ def _more(lab: Lab) -> None:
     lab.crowd.arrive(24, over=4)
 
 
+def _nearly(lab: Lab) -> None:
+    lab.crowd.arrive(10, over=2)
+
+
+def _slow_check(lab: Lab) -> None:
+    for node in lab.nodes:
+        node.fault(check=2.5)
+
+
 def _fill_descriptors(lab: Lab) -> None:
     lab.crowd.arrive(24, over=4)
 
@@ -23,6 +32,10 @@ def _fill_descriptors(lab: Lab) -> None:
 def _break_check(lab: Lab) -> None:
     for node in lab.nodes:
         node.fault(broken=1)
+
+
+def _lasting_visits() -> Manners:
+    return Manners(stay=0)
 
 
 def _short_visits() -> Manners:
@@ -36,6 +49,15 @@ SCENARIOS: Final = (
         action=_more,
         expected=frozenset({"WebSocketCapacityReached"}),
         finding=Finding("WebSocketCapacityReached", "capacity"),
+        node=NodeOptions(settings={"max_connections": 36, "enforce": True}),
+    ),
+    Scenario(
+        name="capacity-near",
+        what="clients come until a node has hardly a place left",
+        action=_nearly,
+        expected=frozenset({"WebSocketCapacityNear"}),
+        finding=Finding("WebSocketCapacityNear", "capacity"),
+        manners=_lasting_visits,
         node=NodeOptions(settings={"max_connections": 36, "enforce": True}),
     ),
     Scenario(
@@ -53,5 +75,12 @@ SCENARIOS: Final = (
         expected=frozenset({"WebSocketHandshakesFailing"}),
         finding=Finding("WebSocketHandshakesFailing", "node"),
         manners=_short_visits,
+    ),
+    Scenario(
+        name="authentication-slow",
+        what="what knows the users takes two and a half seconds to answer",
+        action=_slow_check,
+        expected=frozenset({"WebSocketHandshakesSlow"}),
+        finding=Finding("WebSocketHandshakesSlow", "node"),
     ),
 )

@@ -42,6 +42,15 @@ def _kill_node(lab: Lab) -> None:
     lab.nodes[1].kill()
 
 
+def _write_longer(lab: Lab) -> None:
+    lab.crowd.manners.size = 400
+
+
+def _send_elsewhere(lab: Lab) -> None:
+    del lab.fronts[1]
+    lab.crowd.hang_up()
+
+
 SCENARIOS: Final = (
     Scenario(
         name="deploy-all-at-once",
@@ -76,5 +85,23 @@ SCENARIOS: Final = (
         expected=frozenset({"WebSocketNodeDown"}),
         finding=Finding("WebSocketNodeDown", "node"),
         nodes=2,
+    ),
+    Scenario(
+        name="node-unlike-peers",
+        what="one of two nodes was started with another limit of message sizes, and it is met",
+        action=_write_longer,
+        expected=frozenset({"WebSocketNodeUnlikePeers"}),
+        finding=Finding("WebSocketNodeUnlikePeers", "node"),
+        nodes=2,
+        node=NodeOptions(of_last=("--ws-max-size", "300")),
+    ),
+    Scenario(
+        name="node-unused",
+        what="the load balancer sends nobody to one of two nodes any more",
+        action=_send_elsewhere,
+        expected=frozenset({"WebSocketNodeUnused"}),
+        finding=Finding("WebSocketNodeUnused", "node"),
+        nodes=2,
+        clients=46,
     ),
 )

@@ -125,5 +125,6 @@ SCENARIOS: Final = (
         # Hours have to pass.
         scale=1 / 240,
         interval=0.25,
+        seconds=30,
     ),
 )

@@ -7,7 +7,7 @@ from typing import Final
 from tests.laboratory.harness.clients import Manners
 from tests.laboratory.harness.lab import Lab
 from tests.laboratory.harness.nodes import NodeOptions
-from tests.laboratory.harness.scenario import Finding, Scenario
+from tests.laboratory.harness.scenario import LAB_THRESHOLDS, Finding, Scenario
 
 __all__ = ["SCENARIOS"]
 
@@ -33,6 +33,19 @@ def _slow_segment(lab: Lab) -> None:
 def _behind_segment(lab: Lab) -> list[str]:
     lab.segment = lab.relay(lab.nodes[1].address)
     return [lab.nodes[0].address, lab.segment.address]
+
+
+def _slow_network(lab: Lab) -> None:
+    lab.segment.delay = 0.4
+
+
+def _all_behind_segment(lab: Lab) -> list[str]:
+    lab.segment = lab.relay(lab.nodes[0].address)
+    return [lab.segment.address]
+
+
+def _nobody_comes(lab: Lab) -> None:
+    lab.crowd.leave(over=0.5)
 
 
 def _vanish(lab: Lab) -> None:
@@ -68,6 +81,23 @@ SCENARIOS: Final = (
         finding=Finding("WebSocketHeartbeatUnlikePeers", "network"),
         nodes=2,
         front=_behind_segment,
+    ),
+    Scenario(
+        name="slow-network",
+        what="everything to and from the clients takes 0.4 s longer",
+        action=_slow_network,
+        expected=frozenset({"WebSocketHeartbeatSlow"}),
+        finding=Finding("WebSocketHeartbeatSlow", "network"),
+        front=_all_behind_segment,
+        # A tenth of what they are, as the other times of machines.
+        thresholds={**LAB_THRESHOLDS, "heartbeat_p99": 0.5, "slo_heartbeat_seconds": 0.1},
+    ),
+    Scenario(
+        name="connections-gone",
+        what="all clients are gone at once, and none comes back: no way leads here any more",
+        action=_nobody_comes,
+        expected=frozenset({"WebSocketConnectionsGone"}),
+        finding=Finding("WebSocketConnectionsGone", "network"),
     ),
     Scenario(
         name="half-open",

@@ -25,7 +25,7 @@ def _roll(lab: Lab) -> None:
 
 
 def _leave(lab: Lab) -> None:
-    lab.crowd.leave(over=12)
+    lab.crowd.leave(over=15)
 
 
 def _peak(lab: Lab) -> None:
@@ -54,7 +54,7 @@ SCENARIOS: Final = (
         what="everybody leaves, and nobody is there",
         action=_leave,
         nodes=2,
-        seconds=24,
+        seconds=26,
     ),
     Scenario(
         name="peak",

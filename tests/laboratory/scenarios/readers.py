@@ -23,6 +23,11 @@ def _read_no_more(lab: Lab) -> None:
     lab.another_crowd("slow", slow).arrive(6, over=1)
 
 
+def _get_stuck(lab: Lab) -> None:
+    stuck = Manners(path="/feed", talk=0, stay=0, read_pause=60)
+    lab.another_crowd("stuck", stuck).arrive(1)
+
+
 def _feed() -> Manners:
     return Manners(path="/feed", talk=0, stay=0)
 
@@ -45,6 +50,16 @@ SCENARIOS: Final = (
         manners=_feed,
         clients=12,
         # They answer pings, late.
+        node=NodeOptions(ping_timeout=60),
+    ),
+    Scenario(
+        name="send-stuck",
+        what="one of many clients of a feed reads no more, and its handler waits in send()",
+        action=_get_stuck,
+        expected=frozenset({"WebSocketSendStuck"}),
+        finding=Finding("WebSocketSendStuck", "clients"),
+        manners=_feed,
+        clients=26,
         node=NodeOptions(ping_timeout=60),
     ),
 )
