@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from .expressions import escaped
 from .quantities import quantity
 from .signal import Signal, Unit
 from .signals import SIGNALS, consequences, expression
@@ -200,7 +201,8 @@ def _ranked(on: Sequence[Finding]) -> list[Finding]:
         if left:
             roots.append(Finding(finding.signal, left))
         for other in causes:
-            other.follows.append(finding.signal.name)
+            if any(cause.covers(place) for cause in other.places for place in finding.places):
+                other.follows.append(finding.signal.name)
     told = {finding.signal.name: finding.follows for finding in on}
     for finding in roots:
         finding.follows = told[finding.signal.name]
@@ -244,7 +246,9 @@ async def _describe(
         count = "the only node" if total == 1 else f"{len(here)} of {total} nodes"
         finding.spread = f"{count}: {', '.join(here[:_SHOWN])}{more}"
     for question, query in signal.look:
-        asked = expression(filled(query), {}, scale=scale)
+        asked = _PLACEHOLDER.sub(
+            lambda found: escaped(known.get(found[1], found[0])), expression(query, {}, scale=scale)
+        )
         unit: Unit = "seconds" if "_seconds_bucket" in query else "count"
         finding.numbers.append((question, _listed(await answers.ask(asked), unit)))
 
