@@ -21,6 +21,7 @@ from asgi_ws_observe.settings import settings_table
 from asgi_ws_observe.states import EVENT_NAMES, TABLE
 from asgi_ws_observe.store import MAX_WORKERS
 from asgi_ws_observe.tracing.attributes import SPAN_ATTRIBUTES
+from docs.operations_files import FILES, OPERATIONS, signals_page
 from docs.socketio_page import socketio_page
 from tests.servers.gives import GIVES, gives
 from tests.servers.matrix import ENDINGS, HANDSHAKES, ending, handshake
@@ -442,6 +443,11 @@ def socketio_reference() -> str:
     return socketio_page(NOTE, table)
 
 
+def signals_reference() -> str:
+    """Return the page of signals."""
+    return signals_page(NOTE, table)
+
+
 PAGES: Final = {
     "settings.md": settings_page,
     "metrics.md": metrics_page,
@@ -450,14 +456,17 @@ PAGES: Final = {
     "servers.md": servers_page,
     "fanout.md": fanout_page,
     "socketio.md": socketio_reference,
+    "signals.md": signals_reference,
 }
 
 
 def main() -> None:
-    """Write all pages."""
+    """Write all pages, and the files of operations."""
     REFERENCE.mkdir(exist_ok=True)
     for name, page in PAGES.items():
         (REFERENCE / name).write_text(page(), encoding="utf-8")
+    for name, text in FILES.items():
+        (OPERATIONS / name).write_text(text(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import pytest
 import asgi_ws_observe
 from asgi_ws_observe.settings import settings_table
 from docs.generate import PAGES, REFERENCE
+from docs.operations_files import FILES, OPERATIONS
 
 ROOT: Final = Path(__file__).parent.parent
 README: Final = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -24,6 +25,12 @@ PAGES_BY_HAND: Final = [
 def test_reference_page_is_fresh(name: str) -> None:
     """`python -m docs.generate` would change nothing."""
     assert PAGES[name]() == (REFERENCE / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_file_of_operations_is_fresh(name: str) -> None:
+    """`python -m docs.generate` would change nothing in `docs/operations`."""
+    assert FILES[name]() == (OPERATIONS / name).read_text(encoding="utf-8")
 
 
 def test_every_setting_has_a_meaning() -> None:

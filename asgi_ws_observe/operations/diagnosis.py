@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from .expressions import escaped
 from .quantities import quantity
 from .signal import Signal, Unit
 from .signals import SIGNALS, consequences, expression
@@ -156,27 +157,12 @@ async def diagnose(
         progress: Is told how many of how many queries are answered.
     """
     asked = [signal for signal in SIGNALS if answers.history or not signal.history]
-    done = 0
-
-    async def ask(template: str) -> list[Place]:
-        nonlocal done
-        query = expression(template, values, job=job, scale=scale, inline=True)
-        found = [Place(each.labels, each.value) for each in await answers.ask(query)]
-        done += 1
-        progress(done, len(asked) + 1)
-        return sorted(found, key=lambda place: -place.value)
-
-    # With these in flight a Prometheus is not flooded.
-    slots = asyncio.Semaphore(8)
-
-    async def one(template: str) -> list[Place]:
-        async with slots:
-            return await ask(template)
-
-    everywhere, *places = await asyncio.gather(
-        one("count by (job) (count by (job, instance) (ws_observe_info))"),
-        *(one(signal.expr) for signal in asked),
-    )
+    templates = [
+        "count by (job) (count by (job, instance) (ws_observe_info))",
+        *(signal.expr for signal in asked),
+    ]
+    queries = [expression(each, values, job=job, scale=scale, inline=True) for each in templates]
+    everywhere, *places = await _places(answers, queries, progress)
     nodes = {place.labels.get("job", ""): int(place.value) for place in everywhere}
     on = [Finding(*each) for each in zip(asked, places, strict=True) if each[1]]
     findings = _ranked(on)
@@ -184,6 +170,32 @@ async def diagnose(
         await _describe(finding, answers, nodes, metrics or {}, url, scale)
     unchecked = [signal.name for signal in SIGNALS if signal not in asked]
     return Diagnosis(findings, len(asked), unchecked, nodes)
+
+
+async def _places(
+    answers: Answers, queries: Sequence[str], progress: Callable[[int, int], None]
+) -> list[list[Place]]:
+    """Return where each query has a series, the largest value first."""
+    done = 0
+    # With these in flight a Prometheus is not flooded.
+    slots = asyncio.Semaphore(8)
+
+    async def one(query: str) -> list[Place]:
+        nonlocal done
+        async with slots:
+            found = [Place(each.labels, each.value) for each in await answers.ask(query)]
+        done += 1
+        progress(done, len(queries))
+        return sorted(found, key=lambda place: -place.value)
+
+    tasks = [asyncio.create_task(one(query)) for query in queries]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        # Where one fails, nothing is under way afterwards.
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _ranked(on: Sequence[Finding]) -> list[Finding]:
@@ -200,7 +212,8 @@ def _ranked(on: Sequence[Finding]) -> list[Finding]:
         if left:
             roots.append(Finding(finding.signal, left))
         for other in causes:
-            other.follows.append(finding.signal.name)
+            if any(cause.covers(place) for cause in other.places for place in finding.places):
+                other.follows.append(finding.signal.name)
     told = {finding.signal.name: finding.follows for finding in on}
     for finding in roots:
         finding.follows = told[finding.signal.name]
@@ -244,7 +257,9 @@ async def _describe(
         count = "the only node" if total == 1 else f"{len(here)} of {total} nodes"
         finding.spread = f"{count}: {', '.join(here[:_SHOWN])}{more}"
     for question, query in signal.look:
-        asked = expression(filled(query), {}, scale=scale)
+        asked = _PLACEHOLDER.sub(
+            lambda found: escaped(known.get(found[1], found[0])), expression(query, {}, scale=scale)
+        )
         unit: Unit = "seconds" if "_seconds_bucket" in query else "count"
         finding.numbers.append((question, _listed(await answers.ask(asked), unit)))
 

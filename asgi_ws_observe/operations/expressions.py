@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["duration", "render", "scaled", "seconds"]
+__all__ = ["duration", "escaped", "render", "scaled", "seconds"]
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION: Final = re.compile(r"(\d+)(ms|[smhdw])")
@@ -70,10 +70,14 @@ def render(
     return _SELECTOR.sub(lambda found: _with_job(found[1], found[2], job), text)
 
 
+def escaped(text: str) -> str:
+    """Return a label's value as it is written between quotes."""
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
 def _with_job(name: str, matchers: str | None, job: str) -> str:
     inner = (matchers or "{}")[1:-1]
-    escaped = job.replace("\\", "\\\\").replace('"', '\\"')
-    return f'{name}{{{inner}{"," if inner else ""}job="{escaped}"}}'
+    return f'{name}{{{inner}{"," if inner else ""}job="{escaped(job)}"}}'
 
 
 def _number(value: float) -> str:

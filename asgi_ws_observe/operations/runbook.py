@@ -76,7 +76,7 @@ def _thresholds(signal: Signal, values: Mapping[str, float]) -> str:
     known = {each.name: each for each in THRESHOLDS}
     names = dict.fromkeys(_THRESHOLD.findall(signal.expr))
     return "\n".join(
-        f"- `{name}={values[name]:g}`{known[name].unit and ' ' + known[name].unit}: "
+        f"- `{name}={values[name]:.10g}`{known[name].unit and ' ' + known[name].unit}: "
         f"{known[name].text}"
         for name in names
     )

@@ -42,7 +42,7 @@ class Crowd:
     async def alive(self) -> AsyncIterator[None]:
         """Have them until the end of the block."""
         tasks = [
-            asyncio.create_task(self._person(url, behind_proxy=place % 23 == 0))
+            asyncio.create_task(self._person(url, behind_proxy=place == 0))
             for url in self._urls
             for place in range(self._each)
         ]

@@ -13,9 +13,9 @@ import json
 import random
 import sys
 import tempfile
-import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -60,9 +60,7 @@ def play(file: Path) -> None:
         file: Where the PNG goes.
     """
     with tempfile.TemporaryDirectory() as found, fleet(Path(found)) as (url, addresses):
-        began = time.monotonic()
-        asyncio.run(_live(addresses))
-        draw(url, file, minutes=(time.monotonic() - began) / 60)
+        asyncio.run(_live(addresses, partial(draw, url, file, minutes=LASTS / 60)))
 
 
 @contextmanager
@@ -99,8 +97,13 @@ def _configured(folder: Path, addresses: dict[str, str]) -> str:
     )
 
 
-async def _live(addresses: dict[str, str]) -> None:
-    """Have clients on all nodes until the end, which comes while the fault lasts."""
+async def _live(addresses: dict[str, str], end: Callable[[], None]) -> None:
+    """Have clients on all nodes until the end, which comes while the fault lasts.
+
+    Args:
+        addresses: The nodes', by name.
+        end: What is called in a thread then.
+    """
     async with contextlib.AsyncExitStack() as stack:
         relays = {
             name: await stack.enter_async_context(_relayed(address))
@@ -112,6 +115,7 @@ async def _live(addresses: dict[str, str]) -> None:
         relays["node-b"].delay = 0.4
         relays["node-b"].cuts = 1.0
         await asyncio.sleep(LASTS - FAULT)
+        await asyncio.to_thread(end)
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -129,7 +130,14 @@ def _never(named: str, until: str) -> dict[str, Any]:
 
 
 def _expected(fired: Fired, rule: Mapping[str, Any]) -> dict[str, Any]:
+    labels = {"job": "chat", **fired.labels}
+
+    def filled(text: str) -> str:
+        return re.sub(r"{{ \$labels\.(\w+) }}", lambda found: labels[found[1]], text)
+
+    told = {name: text for name, text in rule["annotations"].items() if name != "summary"}
     return {
-        "exp_labels": {**rule["labels"], "job": "chat", **fired.labels},
-        "exp_annotations": {**rule["annotations"], "summary": fired.summary},
+        "exp_labels": rule["labels"] | labels,
+        "exp_annotations": {name: filled(text) for name, text in told.items()}
+        | {"summary": fired.summary},
     }

@@ -119,7 +119,20 @@ _LOOP: Final = (
         quiet="15m",
         fires=[
             Fired(
-                f"{NODE}: 300 messages wait (in), and they become more",
+                f"{NODE}: 300 messages wait (in), and they do not become fewer",
+                _HERE | {"direction": "in"},
+            )
+        ],
+    ),
+    Case(
+        alert="WebSocketQueueGrowing",
+        what="a full queue that has a bound",
+        series=_queued(ramp(0, (600, 2), (1100, 0))),
+        lasts="40m",
+        quiet="10m",
+        fires=[
+            Fired(
+                f"{NODE}: 1000 messages wait (in), and they do not become fewer",
                 _HERE | {"direction": "in"},
             )
         ],

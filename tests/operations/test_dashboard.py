@@ -287,6 +287,11 @@ def test_every_signal_has_a_panel_to_look_at() -> None:
     """Alerts link to it."""
     assert 0 < len(SIGNALS)
     assert set() == {each.panel for each in SIGNALS} - {panel["title"] for panel in PANELS}
+    # And the table of alerts has them all.
+    names = re.compile("|".join(f"{each}.*" for each in ("WebSocket", "SocketIO", "EngineIO")))
+    (alerts,) = (panel for panel in PANELS if panel["title"] == "Firing alerts")
+    assert f'alertname=~"{names.pattern}"' in alerts["targets"][0]["expr"]
+    assert [] == [each.name for each in SIGNALS if not names.fullmatch(each.name)]
 
 
 def test_panel_is_found_by_its_title() -> None:

@@ -20,7 +20,7 @@ from ..expressions import seconds
 from ..findings import Finding
 from ..pages import AskError, fetch, http_client
 from ..quantities import quantity
-from .files import Duration
+from .options import checked_duration
 
 __all__ = ["check_metrics"]
 
@@ -46,7 +46,8 @@ _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option(
     "--window",
-    type=Duration(),
+    callback=checked_duration,
+    metavar="DURATION",
     default="10s",
     show_default=True,
     help="Look again after this time, for labels that grow; 0s to look once.",

@@ -152,6 +152,6 @@ def runbook(thresholds: dict[str, float], job: str | None, out: Path | None) -> 
 def _thresholds() -> str:
     wide = max(len(each.name) for each in THRESHOLDS)
     return "".join(
-        f"{each.name:{wide}}  {f'{each.default:g} {each.unit}':>12}  {each.text}\n"
+        f"{each.name:{wide}}  {f'{each.default:.10g} {each.unit}':>12}  {each.text}\n"
         for each in THRESHOLDS
     )
