@@ -15,7 +15,7 @@ from tests.laboratory.harness.starter import Starter
 __all__ = ["AT_ONCE", "Suite", "wrong"]
 
 #: So many scenarios run at a time: most of the time each of them waits.
-AT_ONCE: Final = 3
+AT_ONCE: Final = 4
 
 
 class Suite:

@@ -19,7 +19,7 @@ _BY_NAME = {signal.name: signal for signal in SIGNALS}
 def suite(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Suite]:
-    """The scenarios of the chosen tests, which run three at a time."""
+    """The scenarios of the chosen tests, which run side by side."""
     chosen = [
         SCENARIOS[str(item.callspec.params["name"])]
         for item in request.session.items

@@ -138,6 +138,7 @@ class Lab:
             program.start(wait=False)
         for program in (routes, self.prometheus):
             program.listening()
+        wait_until(self.prometheus.is_ready, 30)
 
     def _warm_up(self) -> None:
         scenario = self.scenario

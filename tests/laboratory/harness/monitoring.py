@@ -98,6 +98,10 @@ class Prometheus(Program):
     def url(self) -> str:
         return f"http://{self.address}"
 
+    def is_ready(self) -> bool:
+        """Return whether it answers queries, which it does a moment after it listens."""
+        return httpx.get(f"{self.url}/-/ready", timeout=10).is_success
+
     def query(self, text: str) -> list[dict[str, Any]]:
         """Return the series that a query has now, each with ``metric`` and ``value``."""
         answer = httpx.get(f"{self.url}/api/v1/query", params={"query": text}, timeout=10).json()

@@ -30,6 +30,8 @@ class Relay:
         address: Its own ``host:port``.
         upstream: Where new connections lead.
         delay: How long every byte takes in each direction, seconds.
+        delays: Says of what a connection's client has sent whether the delay is for it. Default: it
+            is for all.
         swallows: Says of what a connection's client has sent whether more of it is dropped; what
             the other end sends still comes through.
     """
@@ -37,6 +39,7 @@ class Relay:
     def __init__(self, loop: LoopThread, upstream: str) -> None:
         self.upstream = upstream
         self.delay = 0.0
+        self.delays: Callable[[bytes], bool] = lambda sent: True
         self.swallows: Callable[[bytes], bool] = lambda sent: False
         self._loop = loop
         self._open: dict[_Writers, bytearray] = {}
@@ -69,7 +72,8 @@ class Relay:
         sent = self._open[writer, far] = bytearray()
         try:
             await asyncio.gather(
-                self._forward(reader, far, sent), self._forward(far_reader, writer, None)
+                self._forward(reader, far, sent, is_up=True),
+                self._forward(far_reader, writer, sent, is_up=False),
             )
         finally:
             del self._open[writer, far]
@@ -77,18 +81,22 @@ class Relay:
                 each.close()
 
     async def _forward(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sent: bytearray | None
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        sent: bytearray,
+        *,
+        is_up: bool,
     ) -> None:
         """Forward one direction; the beginning of what the client sends is kept in `sent`."""
         loop = asyncio.get_running_loop()
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
-                if sent is not None:
-                    if len(sent) < 4096:
-                        sent += data
-                    if self.swallows(bytes(sent)):
-                        continue
-                if self.delay:
+                if is_up and len(sent) < 4096:
+                    sent += data
+                if is_up and self.swallows(bytes(sent)):
+                    continue
+                if self.delay and self.delays(bytes(sent)):
                     loop.call_later(self.delay, _write, writer, data)
                 else:
                     writer.write(data)

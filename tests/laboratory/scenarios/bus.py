@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.laboratory.harness.lab import Lab
-from tests.laboratory.harness.scenario import Finding, Scenario
+from tests.laboratory.harness.scenario import LAB_THRESHOLDS, Finding, Scenario
 
 __all__ = ["SCENARIOS"]
 
@@ -27,6 +27,11 @@ def _swallow_publishing(lab: Lab) -> None:
     # Everybody who says something waits for Redis.
     lab.crowd.manners.talk = 4
     lab.segment.swallows = _publishes
+
+
+def _slow_down(lab: Lab) -> None:
+    lab.segment.delays = _listens
+    lab.segment.delay = 0.75
 
 
 def _deafen(lab: Lab) -> None:
@@ -66,5 +71,16 @@ SCENARIOS: Final = (
         finding=Finding("WebSocketBusLosing", "bus"),
         nodes=2,
         bus=_by_relay,
+    ),
+    Scenario(
+        name="bus-lagging",
+        what="what Redis tells the listeners takes 0.75 s longer in each direction",
+        action=_slow_down,
+        expected=frozenset({"WebSocketBusLagging"}),
+        finding=Finding("WebSocketBusLagging", "bus"),
+        nodes=2,
+        bus=_by_relay,
+        # A tenth of it, as the other times of machines.
+        thresholds={**LAB_THRESHOLDS, "bus_lag_p99": 0.1},
     ),
 )

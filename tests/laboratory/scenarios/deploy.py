@@ -26,12 +26,19 @@ def _drain_all(lab: Lab) -> None:
     _restart_all(lab)
 
 
-def _kill_worker(lab: Lab) -> None:
+def _workers(lab: Lab) -> list[int]:
     process = lab.nodes[0].process
     assert process is not None
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    workers = [int(pid) for pid in children if b"spawn_main" in _command(pid)]
-    os.kill(workers[0], signal.SIGKILL)
+    return [int(pid) for pid in children if b"spawn_main" in _command(pid)]
+
+
+def _kill_worker(lab: Lab) -> None:
+    os.kill(_workers(lab)[0], signal.SIGKILL)
+
+
+def _stop_worker(lab: Lab) -> None:
+    os.kill(_workers(lab)[0], signal.SIGSTOP)
 
 
 def _command(pid: str) -> bytes:
@@ -77,6 +84,17 @@ SCENARIOS: Final = (
         expected=frozenset({"WebSocketWorkerDied"}),
         finding=Finding("WebSocketWorkerDied", "node"),
         node=NodeOptions(workers=2),
+    ),
+    Scenario(
+        name="worker-hung",
+        what="one of two workers of a node hangs: it lives, and does nothing",
+        action=_stop_worker,
+        expected=frozenset({"WebSocketWorkerDown"}),
+        finding=Finding("WebSocketWorkerDown", "node"),
+        # uvicorn itself kills a worker that says nothing for five seconds.
+        node=NodeOptions(workers=2, of_last=("--timeout-worker-healthcheck", "60")),
+        # Its sibling waits for its answer before it gives its own.
+        interval=2.5,
     ),
     Scenario(
         name="node-down",
