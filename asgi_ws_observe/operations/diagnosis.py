@@ -157,27 +157,12 @@ async def diagnose(
         progress: Is told how many of how many queries are answered.
     """
     asked = [signal for signal in SIGNALS if answers.history or not signal.history]
-    done = 0
-
-    async def ask(template: str) -> list[Place]:
-        nonlocal done
-        query = expression(template, values, job=job, scale=scale, inline=True)
-        found = [Place(each.labels, each.value) for each in await answers.ask(query)]
-        done += 1
-        progress(done, len(asked) + 1)
-        return sorted(found, key=lambda place: -place.value)
-
-    # With these in flight a Prometheus is not flooded.
-    slots = asyncio.Semaphore(8)
-
-    async def one(template: str) -> list[Place]:
-        async with slots:
-            return await ask(template)
-
-    everywhere, *places = await asyncio.gather(
-        one("count by (job) (count by (job, instance) (ws_observe_info))"),
-        *(one(signal.expr) for signal in asked),
-    )
+    templates = [
+        "count by (job) (count by (job, instance) (ws_observe_info))",
+        *(signal.expr for signal in asked),
+    ]
+    queries = [expression(each, values, job=job, scale=scale, inline=True) for each in templates]
+    everywhere, *places = await _places(answers, queries, progress)
     nodes = {place.labels.get("job", ""): int(place.value) for place in everywhere}
     on = [Finding(*each) for each in zip(asked, places, strict=True) if each[1]]
     findings = _ranked(on)
@@ -185,6 +170,32 @@ async def diagnose(
         await _describe(finding, answers, nodes, metrics or {}, url, scale)
     unchecked = [signal.name for signal in SIGNALS if signal not in asked]
     return Diagnosis(findings, len(asked), unchecked, nodes)
+
+
+async def _places(
+    answers: Answers, queries: Sequence[str], progress: Callable[[int, int], None]
+) -> list[list[Place]]:
+    """Return where each query has a series, the largest value first."""
+    done = 0
+    # With these in flight a Prometheus is not flooded.
+    slots = asyncio.Semaphore(8)
+
+    async def one(query: str) -> list[Place]:
+        nonlocal done
+        async with slots:
+            found = [Place(each.labels, each.value) for each in await answers.ask(query)]
+        done += 1
+        progress(done, len(queries))
+        return sorted(found, key=lambda place: -place.value)
+
+    tasks = [asyncio.create_task(one(query)) for query in queries]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        # Where one fails, nothing is under way afterwards.
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _ranked(on: Sequence[Finding]) -> list[Finding]:

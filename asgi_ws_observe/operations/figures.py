@@ -6,7 +6,8 @@ from typing import Final
 
 __all__ = ["amount", "sparkline"]
 
-_BLOCKS: Final = "▁▂▃▄▅▆▇█"
+#: Without the full block, which would touch that of the line above.
+_BLOCKS: Final = "▁▂▃▄▅▆▇"
 
 
 def amount(value: float) -> str:
@@ -21,7 +22,7 @@ def amount(value: float) -> str:
 
 
 def sparkline(values: list[float], width: int) -> str:
-    """Return the last of these values as blocks, the highest of them as a full one.
+    """Return the last of these values as blocks, the highest of them as the highest.
 
     Args:
         values: Numbers of 0 and more, the oldest first.

@@ -57,16 +57,29 @@ def diagnose(
 
     URL is a Prometheus, or the /metrics of each node, which are then watched for a while.
     """
+    sys.exit(asyncio.run(_diagnose(urls, window, token, job, thresholds, scale, as_json)))
+
+
+async def _diagnose(
+    urls: tuple[str, ...],
+    window: str,
+    token: str | None,
+    job: str | None,
+    thresholds: dict[str, float],
+    scale: float,
+    as_json: bool,
+) -> int:
+    """Print what was found and return the exit code."""
     try:
-        found, asked = asyncio.run(_ask(urls, seconds(window), token, job, thresholds, scale))
+        found, asked = await _ask(urls, seconds(window), token, job, thresholds, scale)
     except ObserveError as error:
         click.echo(f"asgi-ws-observe diagnose: {error}", err=True)
-        sys.exit(2)
+        return 2
     if as_json:
         click.echo(json.dumps(found.as_json(), indent=2))
     else:
         Console().print(view(found, asked))
-    sys.exit(1 if found.findings else 0)
+    return 1 if found.findings else 0
 
 
 async def _ask(
