@@ -59,7 +59,7 @@ def named_rules(alert: str) -> dict[str, Any]:
     """Return the group of one alert, with the recorded series that it asks for."""
     every = [rule for group in rules()["groups"] for rule in group["rules"]]
     found = next(rule for rule in every if rule.get("alert") == alert)
-    needed = [rule for rule in every if rule.get("record", "-") in found["expr"]]
+    needed = [rule for rule in every if "record" in rule and rule["record"] in found["expr"]]
     return {"groups": [{"name": "tested", "rules": [*needed, found]}]}
 
 
