@@ -18,6 +18,15 @@ __all__ = ["Answers", "Diagnosis", "Finding", "diagnose"]
 
 _PLACEHOLDER: Final = re.compile(r"<([a-z]+)>")
 _SEVERITIES: Final = ("critical", "warning", "info")
+#: How many nodes there are; one that is down has nothing but `up`.
+_NODES: Final = """
+count by (job) (
+    group by (job, instance) (ws_observe_info)
+  or
+    group by (job, instance) (up == 0)
+    and on (job) group by (job) (present_over_time(ws_observe_info[1d]))
+)
+"""
 #: So many places of a finding, and answers to a question, are shown.
 _SHOWN: Final = 5
 
@@ -158,7 +167,7 @@ async def diagnose(
     """
     asked = [signal for signal in SIGNALS if answers.history or not signal.history]
     templates = [
-        "count by (job) (count by (job, instance) (ws_observe_info))",
+        _NODES,
         *(signal.expr for signal in asked),
     ]
     queries = [expression(each, values, job=job, scale=scale, inline=True) for each in templates]

@@ -17,7 +17,7 @@ PROCESS_SIGNALS: Final = (
         severity="critical",
         expr="""
 max by (job, instance) (up) == 0
-and on (job, instance) max by (job, instance) (present_over_time(ws_observe_info[1d]))
+and on (job) group by (job) (present_over_time(ws_observe_info[1d]))
 """,
         hold="1m",
         unit="count",

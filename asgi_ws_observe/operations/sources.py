@@ -12,7 +12,7 @@ import httpx
 from .pages import AskError, Page, fetch, instance_of, page_url
 from .promql import QueryError, Samples, Value, evaluate
 
-__all__ = ["PrometheusSource", "SampledSource", "Source", "recognise"]
+__all__ = ["PrometheusSource", "SampledSource", "Source", "only_prometheus", "recognise"]
 
 #: A query that every Prometheus answers, and those that speak its language as well.
 _ANY: Final = "vector(1)"
@@ -205,6 +205,31 @@ async def recognise(url: str, client: httpx.AsyncClient) -> Literal["prometheus"
         raise AskError(f"{base}: got {status}; it wants a token that may query")
     found = isinstance(answer, dict) and answer.get("status") == "success"
     return "prometheus" if found else "metrics"
+
+
+async def only_prometheus(urls: Sequence[str], client: httpx.AsyncClient) -> str | None:
+    """Return the URL of the Prometheus that is meant; `None` where all are those of nodes.
+
+    A URL that nobody answers is a node's, which is down.
+
+    Args:
+        urls: One Prometheus, or nodes.
+        client: The client to ask with.
+
+    Raises:
+        AskError: There is a Prometheus among others.
+    """
+    kinds = set()
+    for url in urls:
+        try:
+            kinds.add(await recognise(url, client))
+        except AskError:
+            kinds.add("metrics")
+    if "prometheus" not in kinds:
+        return None
+    if len(urls) > 1:
+        raise AskError("give one Prometheus, or the /metrics pages of nodes")
+    return urls[0]
 
 
 async def _query(

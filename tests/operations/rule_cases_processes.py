@@ -99,7 +99,7 @@ _DOWN: Final = (
     Case(
         alert="WebSocketNodeDown",
         what="another kind of exporter is down",
-        series=node() | {key("up", instance="db:9187"): level(0)},
+        series=node() | {key("up", job="db", instance="db:9187"): level(0)},
     ),
     Case(
         alert="WebSocketWorkerDown",

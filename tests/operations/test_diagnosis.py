@@ -7,13 +7,13 @@ from typing import Any, Final
 
 import pytest
 
-from asgi_ws_observe.operations.diagnosis import Diagnosis, diagnose
+from asgi_ws_observe.operations.diagnosis import _NODES, Diagnosis, diagnose
 from asgi_ws_observe.operations.promql import Value
 from asgi_ws_observe.operations.signals import SIGNALS, expression
 from asgi_ws_observe.operations.thresholds import DEFAULTS
 
 BY_NAME: Final = {signal.name: signal for signal in SIGNALS}
-NODES: Final = "count by (job) (count by (job, instance) (ws_observe_info))"
+NODES: Final = expression(_NODES, {})
 
 
 class Answering:

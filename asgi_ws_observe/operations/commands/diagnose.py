@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from typing import Final
 
 import click
 from rich.console import Console
@@ -16,13 +17,19 @@ from ..diagnosis import diagnose as find
 from ..diagnosis_view import view
 from ..expressions import seconds
 from ..pages import AskError, http_client
-from ..sources import PrometheusSource, SampledSource, recognise
+from ..sources import PrometheusSource, SampledSource, only_prometheus
 from .options import checked_duration, job_option, scale_option, threshold_option
 
 __all__ = ["diagnose"]
 
 #: Seconds of the window that signals mostly ask for; a shorter look scales all of theirs.
-_WINDOW = 300.0
+_WINDOW: Final = 300.0
+
+
+def _window(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    if seconds(checked_duration(ctx, param, value)) < 1:
+        raise click.BadParameter(f"got {value!r}, accepted is a duration of 1s or more")
+    return value
 
 
 @click.command(
@@ -33,7 +40,7 @@ _WINDOW = 300.0
 @click.argument("urls", nargs=-1, required=True, metavar="URL...")
 @click.option(
     "--window",
-    callback=checked_duration,
+    callback=_window,
     metavar="DURATION",
     default="30s",
     show_default=True,
@@ -92,19 +99,19 @@ async def _ask(
 ) -> tuple[Diagnosis, str]:
     """Return what was found, and who was asked, as a part of a sentence."""
     async with http_client(token) as client:
-        kinds = {await recognise(url, client) for url in urls}
+        prometheus = await only_prometheus(urls, client)
         with _progress() as progress:
             bar = progress.add_task("asking", total=None)
 
             def tell(done: int, total: int) -> None:
                 progress.update(bar, completed=done, total=total, description="asking")
 
-            if kinds == {"prometheus"} and len(urls) == 1:
-                source = PrometheusSource(urls[0], client)
-                found = await find(source, values, job=job, scale=scale, url=urls[0], progress=tell)
-                return _checked(found, urls[0]), f"asked of {urls[0]}"
-            if "prometheus" in kinds:
-                raise AskError("give one Prometheus, or the /metrics pages of nodes")
+            if prometheus is not None:
+                asked = PrometheusSource(prometheus, client)
+                found = await find(
+                    asked, values, job=job, scale=scale, url=prometheus, progress=tell
+                )
+                return _checked(found, prometheus), f"asked of {prometheus}"
             nodes = SampledSource(urls, client, window=window, interval=max(window / 30, 0.2))
             progress.update(bar, description=f"watching {_nodes(urls)}", total=1.0)
             await nodes.sample(lambda part: progress.update(bar, completed=part))

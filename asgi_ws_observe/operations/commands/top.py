@@ -13,7 +13,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 from ..pages import AskError, http_client
-from ..sources import PrometheusSource, SampledSource, recognise
+from ..sources import PrometheusSource, SampledSource, only_prometheus
 from ..terminal import leaving
 from ..top import Watch
 from ..top_view import SORTS, view
@@ -82,22 +82,11 @@ async def _watched(
     urls: tuple[str, ...], interval: float, client: httpx.AsyncClient, job: str | None
 ) -> tuple[SampledSource | None, Watch]:
     """Return what to look at the nodes with, if that is done here, and what asks."""
-    kinds = {await _kind(url, client) for url in urls}
-    if kinds == {"prometheus"} and len(urls) == 1:
-        return None, Watch(PrometheusSource(urls[0], client), job=job, window=_WINDOW)
-    if "prometheus" in kinds:
-        raise AskError("give one Prometheus, or the /metrics pages of nodes")
+    if (prometheus := await only_prometheus(urls, client)) is not None:
+        return None, Watch(PrometheusSource(prometheus, client), job=job, window=_WINDOW)
     timeout = max(interval, 2.0)
     nodes = SampledSource(urls, client, window=_WINDOW, interval=interval, timeout=timeout)
     return nodes, Watch(nodes, window=interval * _LOOKS)
-
-
-async def _kind(url: str, client: httpx.AsyncClient) -> str:
-    """Return what a URL is; one that does not answer is a node's, which may come back."""
-    try:
-        return await recognise(url, client)
-    except AskError:
-        return "metrics"
 
 
 async def _show(
