@@ -25,6 +25,8 @@ _VALUES: Final[Mapping[Unit, str]] = {
     "ratio": "{{ humanizePercentage $value }}",
     "times": '{{ printf "%.1f" $value }}',
 }
+#: Averages of hours and days hardly change within seconds, and cost much.
+_LONG: Final = ("rate2h", "rate6h", "rate1d", "rate3d")
 _PLACE: Final = re.compile(r"<(job|instance|worker|route|channel|direction|part)>")
 
 
@@ -45,10 +47,11 @@ def rules(
         runbook: Where the runbook is, a URL or a path.
         grafana: The URL of Grafana, for links; empty for paths.
     """
-    recorded = [
-        {"record": each.name, "expr": expression(each.expr, values, job=job, scale=scale)}
-        for each in RECORDINGS
-    ]
+    recorded: dict[str, list[Any]] = {"recorded": [], "recorded_slowly": []}
+    for each in RECORDINGS:
+        recorded["recorded_slowly" if each.name.endswith(_LONG) else "recorded"].append(
+            {"record": each.name, "expr": expression(each.expr, values, job=job, scale=scale)}
+        )
     alerts: dict[str, list[Any]] = {}
     for signal in SIGNALS:
         alerts.setdefault(signal.side, []).append(
@@ -64,7 +67,10 @@ def rules(
                 "annotations": _annotations(signal, runbook, grafana.rstrip("/")),
             }
         )
-    groups = [{"name": "asgi_ws_observe.recorded", "rules": recorded}]
+    groups: list[dict[str, Any]] = [
+        {"name": f"asgi_ws_observe.{name}", "rules": made} for name, made in recorded.items()
+    ]
+    groups[1]["interval"] = scaled("2m", scale)
     groups += [{"name": f"asgi_ws_observe.{side}", "rules": made} for side, made in alerts.items()]
     return {"groups": groups}
 

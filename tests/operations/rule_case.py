@@ -57,9 +57,9 @@ class Case:
 
 def named_rules(alert: str) -> dict[str, Any]:
     """Return the group of one alert, with the recorded series that it asks for."""
-    recorded, *others = rules()["groups"]
-    found = next(rule for group in others for rule in group["rules"] if rule["alert"] == alert)
-    needed = [rule for rule in recorded["rules"] if rule["record"] in found["expr"]]
+    every = [rule for group in rules()["groups"] for rule in group["rules"]]
+    found = next(rule for rule in every if rule.get("alert") == alert)
+    needed = [rule for rule in every if "record" in rule and rule["record"] in found["expr"]]
     return {"groups": [{"name": "tested", "rules": [*needed, found]}]}
 
 

@@ -68,8 +68,8 @@ _CLOSES: Final = (
     ),
     Case(
         alert="WebSocketAbnormalCloses",
-        what="a large fleet: two in a hundred closes are phones that lost their network",
-        series=node(connects=counter(10)) | _cut(0.2, "eof"),
+        what="a large fleet: four in a hundred closes are phones that lost their network",
+        series=node(connects=counter(4.8)) | _cut(0.2, "eof"),
     ),
     Case(
         alert="WebSocketAbnormalCloses",
@@ -111,6 +111,11 @@ _GONE: Final = (
     ),
     Case(
         alert="WebSocketConnectionsGone",
+        what="a seventh of them is left",
+        series=node(connections=level(105, (1200, 15))),
+    ),
+    Case(
+        alert="WebSocketConnectionsGone",
         what="the last fifteen leave",
         series=node(connections=level(15, (1200, 0))),
     ),
@@ -143,6 +148,18 @@ _PINGS: Final = (
         what="one heartbeat in two hundred is slow",
         series=node()
         | _pings("ws_heartbeat_rtt_seconds", {0.03: counter(10), 8: counter(0, (600, 0.05))}),
+    ),
+    Case(
+        alert="WebSocketHeartbeatSlow",
+        what="one in twenty takes three seconds",
+        series=node()
+        | _pings("ws_heartbeat_rtt_seconds", {0.03: counter(5), 3: counter(0, (600, 0.25))}),
+    ),
+    Case(
+        alert="WebSocketHeartbeatSlow",
+        what="in the evening one of twelve clients is a phone in a tunnel",
+        series=node(connections=level(12))
+        | _pings("ws_heartbeat_rtt_seconds", {0.03: counter(0.55), 8: counter(0.05)}),
     ),
     Case(
         alert="WebSocketHeartbeatSlow",

@@ -98,6 +98,11 @@ _LOOP: Final = (
     ),
     Case(
         alert="WebSocketSlowHandlers",
+        what="four in a hundred take seven tenths of a second",
+        series=node(handlers={0.004: counter(4.8), 0.7: counter(0, (600, 0.2))}),
+    ),
+    Case(
+        alert="WebSocketSlowHandlers",
         what="one in two hundred is slow",
         series=node(handlers={0.004: counter(9.95), 2: counter(0, (600, 0.05))}),
     ),
@@ -185,8 +190,8 @@ _ERRORS: Final = (
     ),
     Case(
         alert="WebSocketHandshakesFailing",
-        what="of ten handshakes a second a few have an expired token",
-        series=_handshakes({0.02: counter(10)}, denied=0.2),
+        what="eight handshakes of a hundred have an expired token",
+        series=_handshakes({0.02: counter(2.4)}, denied=0.2),
     ),
     Case(
         alert="WebSocketHandshakesFailing",

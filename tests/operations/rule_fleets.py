@@ -18,6 +18,7 @@ from tests.operations.rule_series import (
     node,
     ramp,
     restarted,
+    unscraped,
 )
 
 __all__ = ["NODES", "QUIET", "rolling_deploy"]
@@ -157,6 +158,74 @@ def one_node() -> Series:
     return restarted(one, 1200)
 
 
+def workers() -> Series:
+    """Return a node of three worker processes, of which a deploy replaces one after the other."""
+    made: Series = {}
+    for worker in range(3):
+        labels = {"worker": str(worker)}
+        at = 1200.0 + 20 * worker
+        open_now = level(40, (at, 0), (at + 20, 25), (at + 60, 40))
+        one = restarted(
+            node(
+                connections=open_now,
+                connects=counter(0.02, (at + 10, 1), (at + 50, 0.02)),
+                closes=counter(0.02),
+                messages=_sum_of(open_now, 0.05),
+                labels=labels,
+            ),
+            at,
+            15,
+        )
+        one[key("ws_observe_worker_up", **labels)] = level(1)
+        # One of the others answers for it.
+        one[key("up")] = level(1)
+        made |= one
+    return made
+
+
+def missed() -> Series:
+    """Return two nodes whose scrapes are missed now and then, one or two in a row."""
+    made: Series = {}
+    for index, instance in enumerate(NODES[:2]):
+        one = node(instance)
+        for at in (600 + 60 * index, 1500 + 300 * index, 2400 + 30 * index):
+            one = unscraped(one, at, at + 30)
+        made |= one
+    return made
+
+
+def socketio() -> Series:
+    """Return two nodes with a bus and Socket.IO, of which one has no client of Socket.IO yet."""
+    made: Series = {}
+    for instance, clients in zip(NODES, (60.0, 0.0), strict=False):
+        labels = {"instance": instance}
+        told = {"namespace": "/", "transport": "websocket"}
+        made |= node(instance, connections=level(60))
+        made |= {
+            key("socketio_connections_active", **labels, **told): level(clients),
+            key("socketio_bus_listener_up", **labels): level(1 if clients else 0),
+            key("socketio_orphan_sids", namespace="/", **labels): level(0, (900, 1), (930, 0)),
+            key("socketio_acks_pending", **labels): level(12),
+            key("engineio_queue_depth", **labels): level(0, (900, 400), (960, 0)),
+            key("engineio_queue_depth_max", **labels): level(0, (900, 300), (960, 0)),
+            key("engineio_rejections_total", reason="bad-sid", **labels): counter(0.01),
+            key("ws_fanout_listener_up", channel="rooms", **labels): level(1, (900, 0), (915, 1)),
+            key("ws_fanout_probe_age_seconds", channel="rooms", **labels): level(3, (900, 16)),
+            key("ws_fanout_lost_total", channel="rooms", **labels): level(0),
+        }
+        for outcome, pace in {"ok": 5.0, "failed": 0.0}.items():
+            name = key("ws_fanout_published_total", channel="rooms", outcome=outcome, **labels)
+            made[name] = counter(pace)
+        for reason in ("queue_full", "left", "subscription_full"):
+            name = key("ws_messages_dropped_total", channel="rooms", reason=reason, **labels)
+            made[name] = counter(0.02)
+        lag = {"channel": "rooms", "origin": "probe", **labels}
+        made |= histogram("ws_fanout_lag_seconds", {0.003: counter(0.2)}, **lag)
+        ping = {"transport": "websocket", **labels}
+        made |= histogram("engineio_ping_rtt_seconds", {0.05: counter(clients / 25)}, **ping)
+    return made
+
+
 #: Each of them by what happens, with how long it lasts, and the time between two scrapes.
 QUIET: Final[dict[str, tuple[Callable[[], Series], str, str]]] = {
     "start-up": (start_up, "40m", "15s"),
@@ -165,6 +234,9 @@ QUIET: Final[dict[str, tuple[Callable[[], Series], str, str]]] = {
     "night": (night, "3h", "30s"),
     "morning and peak": (peak, "4h", "30s"),
     "idle": (idle, "1h", "15s"),
+    "workers are replaced": (workers, "1h", "15s"),
+    "scrapes are missed": (missed, "1h", "15s"),
+    "Socket.IO and a bus": (socketio, "1h", "15s"),
     "one node restarts": (one_node, "1h", "15s"),
 }
 

@@ -42,8 +42,11 @@ def test_promtool_takes_the_rules(options: dict[str, Any], tmp_path: Path) -> No
 def test_every_signal_is_an_alert_in_the_group_of_its_side() -> None:
     """With its severity, side and scope as labels."""
     groups = {group["name"]: group["rules"] for group in rules()["groups"]}
-    recorded = groups.pop("asgi_ws_observe.recorded")
-    assert [each.name for each in RECORDINGS] == [rule["record"] for rule in recorded]
+    recorded = [
+        *groups.pop("asgi_ws_observe.recorded"),
+        *groups.pop("asgi_ws_observe.recorded_slowly"),
+    ]
+    assert {each.name for each in RECORDINGS} == {rule["record"] for rule in recorded}
     assert {(signal.name, f"asgi_ws_observe.{signal.side}") for signal in SIGNALS} == {
         (rule["alert"], name) for name, made in groups.items() for rule in made
     }
@@ -63,6 +66,14 @@ def test_annotations_lead_to_the_runbook_and_the_panel(name: str) -> None:
     )
     assert "{value}" not in told["summary"]
     assert "<" not in told["summary"]
+
+
+def test_averages_of_hours_are_recorded_seldom() -> None:
+    """They cost much, and hardly change."""
+    slowly = rules(scale=0.5)["groups"][1]
+    assert ("asgi_ws_observe.recorded_slowly", "1m") == (slowly["name"], slowly["interval"])
+    windows = {rule["record"].rpartition("rate")[2] for rule in slowly["rules"]}
+    assert {"2h", "6h", "1d", "3d"} == windows
 
 
 def test_thresholds_are_in_the_expressions() -> None:
