@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -19,6 +19,8 @@ __all__ = ["Answers", "Diagnosis", "Finding", "diagnose"]
 _PLACEHOLDER: Final = re.compile(r"<([a-z]+)>")
 _SEVERITIES: Final = ("critical", "warning", "info")
 #: How many nodes there are; one that is down has nothing but `up`.
+#: What has lasted for as long as its rule demands, where a Prometheus has the rules.
+_FIRING: Final = 'ALERTS{alertstate="firing"}'
 _NODES: Final = """
 count by (job) (
     group by (job, instance) (ws_observe_info)
@@ -174,7 +176,12 @@ async def diagnose(
     everywhere, *places = await _places(answers, queries, progress)
     nodes = {place.labels.get("job", ""): int(place.value) for place in everywhere}
     on = [Finding(*each) for each in zip(asked, places, strict=True) if each[1]]
-    findings = _ranked(on)
+    firing = {
+        place.labels.get("alertname", "")
+        for place in (await answers.ask(_FIRING) if answers.history else ())
+        if job in (None, place.labels.get("job"))
+    }
+    findings = _ranked(on, firing)
     for finding in findings:
         await _describe(finding, answers, nodes, metrics or {}, url, scale)
     unchecked = [signal.name for signal in SIGNALS if signal not in asked]
@@ -207,8 +214,11 @@ async def _places(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _ranked(on: Sequence[Finding]) -> list[Finding]:
-    """Return the causes, the worst and most telling first; what follows is named by its cause."""
+def _ranked(on: Sequence[Finding], firing: Collection[str]) -> list[Finding]:
+    """Return the causes, the worst and most telling first; what follows is named by its cause.
+
+    Of two that are as bad, the one whose alert fires comes first: the other may be a moment's.
+    """
     follows = {finding.signal.name: consequences(finding.signal.name) for finding in on}
     roots = []
     for finding in on:
@@ -230,6 +240,7 @@ def _ranked(on: Sequence[Finding]) -> list[Finding]:
         roots,
         key=lambda finding: (
             _SEVERITIES.index(finding.signal.severity),
+            finding.signal.name not in firing,
             -len(finding.follows),
             -len(finding.places),
         ),

@@ -148,6 +148,25 @@ async def test_worst_and_most_telling_come_first() -> None:
     ] == names(found)
 
 
+@pytest.mark.parametrize(
+    ("job", "first"),
+    [(None, "WebSocketQueueGrowing"), ("chat", "WebSocketCloseWait")],
+)
+async def test_what_has_lasted_comes_before_what_may_be_a_moments(
+    job: str | None, first: str
+) -> None:
+    """An alert of another job says nothing where one job is asked for."""
+    on = {
+        "WebSocketQueueGrowing": [at("a:1", direction="in")],
+        "WebSocketCloseWait": [at("a:1"), at("b:1")],
+    }
+    firing = Value({"alertname": "WebSocketQueueGrowing", "job": "other"}, 1.0)
+    others = {'ALERTS{alertstate="firing"}': [firing]}
+    options: dict[str, Any] = {"job": job} if job else {}
+    found = await diagnose(Answering(on, others, **options), job=job)
+    assert first == names(found)[0]
+
+
 async def test_finding_says_the_number_the_place_and_the_next_command() -> None:
     """The largest value; where to look next, with the answers."""
     look = BY_NAME["WebSocketAbnormalCloses"].look
