@@ -89,13 +89,18 @@ MAX_WORKERS: Final = 256
 _ZERO_CLOSES: Final = (
     ("1000", "client", "normal"),
     ("1001", "client", "going_away"),
+    ("1001", "server", "going_away"),
     ("1005", "client", "normal"),
     ("1006", "network", "unknown"),
     ("1006", "network", "tcp_reset"),
     ("1006", "network", "eof"),
     ("1006", "network", "ping_timeout"),
     ("1006", "server", "handler_error"),
+    ("1006", "server", "no_close"),
+    ("1006", "unknown", "unknown"),
     ("1011", "server", "handler_error"),
+    # As hypercorn says it.
+    ("1011", "server", "server_shutdown"),
     ("1012", "server", "server_shutdown"),
 )
 

@@ -55,7 +55,7 @@ def test_new_route_has_zeros_for_what_dashboards_ask() -> None:
     assert set(HANDSHAKE_FAILURES) == set(numbers.failures)
     for code, closed_by, reason in numbers.closes:
         assert code in CloseCodes().labels
-        assert closed_by in ("client", "server", "network")
+        assert closed_by in ("client", "server", "network", "unknown")
         assert reason in REASONS
 
 

@@ -14,6 +14,7 @@ from .expressions import render
 from .of_bus import BUS_SIGNALS
 from .of_capacity import CAPACITY_SIGNALS
 from .of_clients import CLIENT_SIGNALS
+from .of_leaks import LEAK_SIGNALS
 from .of_network import NETWORK_SIGNALS
 from .of_node import NODE_SIGNALS
 from .of_objectives import OBJECTIVE_RECORDINGS, OBJECTIVE_SIGNALS
@@ -28,6 +29,7 @@ SIGNALS: Final[tuple[Signal, ...]] = (
     *CLIENT_SIGNALS,
     *NETWORK_SIGNALS,
     *NODE_SIGNALS,
+    *LEAK_SIGNALS,
     *PROCESS_SIGNALS,
     *CAPACITY_SIGNALS,
     *BUS_SIGNALS,
