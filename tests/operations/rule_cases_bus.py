@@ -154,6 +154,11 @@ _MESSAGES: Final = (
     ),
     Case(
         alert="WebSocketBusLagging",
+        what="four messages in a hundred take seven tenths of a second",
+        series=_ways({0.002: counter(4.8), 0.7: counter(0.2)}, "own"),
+    ),
+    Case(
+        alert="WebSocketBusLagging",
         what="one probe is slow",
         series=_ways({0.002: counter(0.1), 2: counter(0, (600, 1 / 15), (615, 0))}, "probe"),
     ),

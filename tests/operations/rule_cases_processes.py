@@ -183,6 +183,11 @@ _PEERS: Final = (
     ),
     Case(
         alert="WebSocketNodeUnlikePeers",
+        what="two and a half times as many fail here",
+        series=_bad(0.25, 0.1, 0.1),
+    ),
+    Case(
+        alert="WebSocketNodeUnlikePeers",
         what="the only node",
         series=_bad(0.5),
     ),
@@ -218,6 +223,11 @@ _PEERS: Final = (
         | node(NODES[2], connections=level(0), started=level(600))
         | {key("up", instance=NODES[2]): level(1)},
         lasts="24m",
+    ),
+    Case(
+        alert="WebSocketNodeUnused",
+        what="a small fleet: its other two nodes have 27 connections each",
+        series=_spread(0, 27, 27),
     ),
     Case(
         alert="WebSocketNodeUnused",
