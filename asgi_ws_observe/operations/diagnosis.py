@@ -18,9 +18,9 @@ __all__ = ["Answers", "Diagnosis", "Finding", "diagnose"]
 
 _PLACEHOLDER: Final = re.compile(r"<([a-z]+)>")
 _SEVERITIES: Final = ("critical", "warning", "info")
-#: How many nodes there are; one that is down has nothing but `up`.
 #: What has lasted for as long as its rule demands, where a Prometheus has the rules.
 _FIRING: Final = 'ALERTS{alertstate="firing"}'
+#: How many nodes there are; one that is down has nothing but `up`.
 _NODES: Final = """
 count by (job) (
     group by (job, instance) (ws_observe_info)

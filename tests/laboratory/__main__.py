@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import signal
 import sys
 import tempfile
 import threading
@@ -45,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     directory = Path(tempfile.mkdtemp(prefix="laboratory-"))
     console.print(f"Logs and data of each: {directory}", highlight=False)
     began = time.monotonic()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # As Ctrl-C: nothing is left behind.
+        signal.signal(number, signal.default_int_handler)
     try:
         results = _run(chosen, options, directory, console)
     except KeyboardInterrupt:

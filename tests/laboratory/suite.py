@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -46,6 +47,7 @@ class Suite:
         self._tell = tell
         self._keep = keep
         self._starter = Starter()
+        self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(at_once)
 
     def __enter__(self) -> Suite:
@@ -54,7 +56,9 @@ class Suite:
             self.results[scenario.name] = self._pool.submit(self._run, scenario)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None:
+            self._stop.set()
         self._pool.shutdown(cancel_futures=True)
         self._starter.__exit__()
 
@@ -65,6 +69,7 @@ class Suite:
             self._directory / scenario.name,
             lambda text: self._tell(scenario.name, text),
             self._keep,
+            self._stop,
         )
 
 

@@ -44,6 +44,7 @@ class Lab:
         redis: The broker, where the scenario has one.
         segment: The relay that the fault is in, where there is one.
         over: Set when the fault has been seen and may end.
+        stop: Set when all of it is to end early.
     """
 
     prometheus: Prometheus
@@ -58,6 +59,7 @@ class Lab:
         self.fronts: list[str] = []
         self.receiver = Receiver()
         self.over = threading.Event()
+        self.stop = threading.Event()
         self.tell = tell
         self._starter = starter
         self._directory = directory
@@ -121,7 +123,6 @@ class Lab:
         self.fronts = [node.address for node in self.nodes]
         if scenario.front is not None:
             self.fronts = scenario.front(self)
-        self._warm_up()
 
     def _start_monitoring(self) -> None:
         scenario = self.scenario
@@ -140,7 +141,8 @@ class Lab:
             program.listening()
         wait_until(self.prometheus.is_ready, 30)
 
-    def _warm_up(self) -> None:
+    def warm_up(self) -> None:
+        """Let the clients come, and let all be as usual for a while."""
         scenario = self.scenario
         self.crowd = Crowd(self.loop, lambda: self.fronts, scenario.manners())
         if scenario.is_running:
@@ -151,4 +153,4 @@ class Lab:
         self.tell("wait for the first scrapes")
         wait_until(lambda: len(self.prometheus.query("up")) == scenario.nodes, 30)
         self.tell(f"as usual for {scenario.warm_up:g} s")
-        self.over.wait(scenario.warm_up)
+        self.stop.wait(scenario.warm_up)

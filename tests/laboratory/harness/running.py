@@ -25,6 +25,7 @@ def run(
     directory: Path,
     tell: Callable[[str], None] = lambda text: None,
     keep: Callable[[Lab], None] = lambda lab: None,
+    stop: threading.Event | None = None,
 ) -> Result:
     """Run one scenario.
 
@@ -34,11 +35,14 @@ def run(
         directory: Where logs and data go.
         tell: Gets what is done just now.
         keep: Called at the end, while all of it still runs.
+        stop: Ends it early when it is set.
     """
     began = time.monotonic()
     result = Result(name=scenario.name, scale=scenario.scale)
     try:
         with Lab(scenario, starter, directory, tell) as lab:
+            lab.stop = stop or lab.stop
+            lab.warm_up()
             _watch(lab, result, directory, keep)
             tell("end everything")
     except Exception as error:
@@ -57,15 +61,14 @@ def _watch(lab: Lab, result: Result, directory: Path, keep: Callable[[Lab], None
     began = time.monotonic()
     fault = _Fault(lab)
     ends = began + scenario.seconds
-    while time.monotonic() < ends and not fault.failed:
+    while time.monotonic() < ends and not fault.failed and not lab.stop.wait(0.1):
         if scenario.expected and scenario.expected <= lab.receiver.names():
             break
-        time.sleep(0.1)
     lab.tell("diagnose")
     result.finding = diagnose(lab.prometheus.url, scenario.scale, scenario.thresholds, directory)
     if scenario.expected:
         lab.tell("does another alert come?")
-        time.sleep(scenario.settle)
+        lab.stop.wait(scenario.settle)
     result.delivered = {alert.name: alert.at - began for alert in reversed(lab.receiver.alerts())}
     result.inhibited = sorted(lab.prometheus.fired() - result.delivered.keys())
     keep(lab)

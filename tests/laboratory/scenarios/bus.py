@@ -31,7 +31,7 @@ def _swallow_publishing(lab: Lab) -> None:
 
 def _slow_down(lab: Lab) -> None:
     lab.segment.delays = _listens
-    lab.segment.delay = 0.75
+    lab.segment.delay = 0.9
 
 
 def _deafen(lab: Lab) -> None:
@@ -74,13 +74,12 @@ SCENARIOS: Final = (
     ),
     Scenario(
         name="bus-lagging",
-        what="what Redis tells the listeners takes 0.75 s longer in each direction",
+        what="what Redis tells the listeners takes 0.9 s longer in each direction",
         action=_slow_down,
         expected=frozenset({"WebSocketBusLagging"}),
         finding=Finding("WebSocketBusLagging", "bus"),
         nodes=2,
         bus=_by_relay,
-        # A tenth of it, as the other times of machines.
-        thresholds={**LAB_THRESHOLDS, "bus_lag_p99": 0.1},
+        thresholds={**LAB_THRESHOLDS, "bus_lag_p99": 0.5},
     ),
 )
