@@ -134,8 +134,9 @@ and
         side="node",
         severity="critical",
         expr="""
-sum by (job, instance) (rate(ws_closes_total{reason=~"handler_error|no_close"}[5m]))
-  > $handler_errors_per_second
+sum by (job, instance) (
+  rate(ws_closes_total{closed_by!="client",reason=~"handler_error|no_close"}[5m])
+) > $handler_errors_per_second
 """,
         hold="1m",
         unit="per second",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -10,51 +9,20 @@ from typing import Final
 
 import pytest
 
-from tests.servers.processes import UVICORNS, absent, free_port, running, started
+from tests.servers.nginx import nginx_command
+from tests.servers.processes import UVICORNS, free_port, running, started
 from tests.servers.raw import RawClient
 from tests.support import wait_until
 
 #: nginx's `proxy_read_timeout` here, seconds: between two buckets of the lifetime (1 s, 5 s).
 TIMEOUT: Final = 2
 
-CONFIGURATION: Final = """
-daemon off;
-pid {directory}/nginx.pid;
-error_log stderr;
-events {{ worker_connections 64; }}
-http {{
-    access_log off;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
-    server {{
-        listen 127.0.0.1:{port};
-        location / {{
-            proxy_pass http://{upstream};
-            proxy_http_version 1.1;
-            proxy_set_header Upgrade $http_upgrade;
-            proxy_set_header Connection upgrade;
-            proxy_read_timeout {timeout}s;
-        }}
-    }}
-}}
-"""
-
 
 @contextmanager
 def nginx(upstream: str, directory: Path) -> Iterator[str]:
     """Run nginx in front of a server and yield its address."""
-    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-    if program is None:
-        absent("nginx is missing; get it with: apt-get install nginx")
     port = free_port()
-    configuration = directory / "nginx.conf"
-    configuration.write_text(
-        CONFIGURATION.format(directory=directory, port=port, upstream=upstream, timeout=TIMEOUT)
-    )
-    arguments = [program, "-c", str(configuration), "-p", str(directory), "-e", "stderr"]
+    arguments = nginx_command(directory, port, [upstream], TIMEOUT)
     with started(arguments, port, directory / "nginx.log"):
         yield f"127.0.0.1:{port}"
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
 from tests.laboratory.harness.loops import LoopThread
 from tests.laboratory.harness.ports import stable_port
 from tests.laboratory.harness.programs import Program
-from tests.servers.processes import absent
+from tests.servers.nginx import nginx_command
 
 __all__ = ["Relay", "nginx"]
 
@@ -110,43 +108,8 @@ def _write(writer: asyncio.StreamWriter, data: bytes) -> None:
         writer.write(data)
 
 
-_NGINX: Final = """
-daemon off;
-pid {directory}/nginx.pid;
-error_log stderr;
-events {{ worker_connections 256; }}
-http {{
-    access_log off;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
-    upstream nodes {{ {servers} }}
-    server {{
-        listen 127.0.0.1:{port};
-        location / {{
-            proxy_pass http://nodes;
-            proxy_http_version 1.1;
-            proxy_set_header Upgrade $http_upgrade;
-            proxy_set_header Connection upgrade;
-            proxy_read_timeout {timeout}s;
-        }}
-    }}
-}}
-"""
-
-
 def nginx(directory: Path, upstreams: list[str], timeout: int) -> Program:
     """Return nginx in front of nodes, which cuts what is idle for so many seconds."""
-    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-    if program is None:
-        absent("nginx is missing; get it with: apt-get install nginx")
     port = stable_port()
-    configuration = directory / "nginx.conf"
-    servers = " ".join(f"server {address};" for address in upstreams)
-    configuration.write_text(
-        _NGINX.format(directory=directory, port=port, servers=servers, timeout=timeout)
-    )
-    arguments = [program, "-c", str(configuration), "-p", str(directory), "-e", "stderr"]
-    return Program(arguments, port, directory / "nginx.log")
+    command = nginx_command(directory, port, upstreams, timeout)
+    return Program(command, port, directory / "nginx.log")
