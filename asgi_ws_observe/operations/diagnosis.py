@@ -217,7 +217,7 @@ async def _places(
 def _ranked(on: Sequence[Finding], firing: Collection[str]) -> list[Finding]:
     """Return the causes, the worst and most telling first; what follows is named by its cause.
 
-    Of two that are as bad, the one whose alert fires comes first: the other may be a moment's.
+    Those whose alerts fire come before all others, which may be a moment's.
     """
     follows = {finding.signal.name: consequences(finding.signal.name) for finding in on}
     roots = []
@@ -239,8 +239,8 @@ def _ranked(on: Sequence[Finding], firing: Collection[str]) -> list[Finding]:
     return sorted(
         roots,
         key=lambda finding: (
-            _SEVERITIES.index(finding.signal.severity),
             finding.signal.name not in firing,
+            _SEVERITIES.index(finding.signal.severity),
             -len(finding.follows),
             -len(finding.places),
         ),

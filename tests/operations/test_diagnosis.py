@@ -167,6 +167,14 @@ async def test_what_has_lasted_comes_before_what_may_be_a_moments(
     assert first == names(found)[0]
 
 
+async def test_what_has_lasted_comes_before_what_is_worse_for_a_moment() -> None:
+    """Whoever was woken looks for the alert that woke them."""
+    on = {"WebSocketReconnectStorm": [fleet(9.0)], "WebSocketBusLosing": [at("a:1")]}
+    firing = Value({"alertname": "WebSocketBusLosing", "job": "chat"}, 1.0)
+    found = await diagnose(Answering(on, {'ALERTS{alertstate="firing"}': [firing]}))
+    assert ["WebSocketBusLosing", "WebSocketReconnectStorm"] == names(found)
+
+
 async def test_finding_says_the_number_the_place_and_the_next_command() -> None:
     """The largest value; where to look next, with the answers."""
     look = BY_NAME["WebSocketAbnormalCloses"].look
