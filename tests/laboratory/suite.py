@@ -62,11 +62,15 @@ class Suite:
         self._pool.shutdown(cancel_futures=True)
         self._starter.__exit__()
 
-    def _run(self, scenario: Scenario) -> Result:
+    def again(self, scenario: Scenario) -> Result:
+        """Run a scenario once more, as soon as there is room for it."""
+        return self._pool.submit(self._run, scenario, "-again").result()
+
+    def _run(self, scenario: Scenario, suffix: str = "") -> Result:
         return run(
             scenario,
             self._starter,
-            self._directory / scenario.name,
+            self._directory / f"{scenario.name}{suffix}",
             lambda text: self._tell(scenario.name, text),
             self._keep,
             self._stop,
