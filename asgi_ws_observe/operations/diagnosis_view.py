@@ -13,19 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from .diagnosis import Diagnosis, Finding
-from .signal import Severity, Side
+from .signal import SIDES, Severity
 
-__all__ = ["SIDES", "view"]
+__all__ = ["view"]
 
-#: What a side is called in a sentence.
-SIDES: Final[Mapping[Side, str]] = {
-    "clients": "the clients",
-    "network": "the network",
-    "node": "the node",
-    "deploy": "the deploy",
-    "capacity": "capacity",
-    "bus": "the bus between the nodes",
-}
 _COLOURS: Final[Mapping[Severity, str]] = {"critical": "red", "warning": "yellow", "info": "cyan"}
 
 

@@ -6,7 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["duration", "escaped", "render", "scaled", "seconds"]
+__all__ = [
+    *("BAD_CLOSES", "LABEL", "THRESHOLD", "duration", "escaped", "render", "scaled", "seconds"),
+    "unlike_peers",
+]
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION: Final = re.compile(r"(\d+)(ms|[smhdw])")
@@ -18,7 +21,14 @@ _IN_QUERY: Final = re.compile(
 _SELECTOR: Final = re.compile(
     r"(?<![:\w])((?:ws|socketio|engineio|event_loop|process|python)_\w+|up)\b(?!:)(\{[^}]*\})?"
 )
-_PLACEHOLDER: Final = re.compile(r"\$([a-z_0-9]+)")
+#: Where a threshold is meant.
+THRESHOLD: Final = re.compile(r"\$([a-z_0-9]+)")
+#: Where the value of a label is meant, in what people read and type.
+LABEL: Final = re.compile(r"<([a-z]+)>")
+#: Closes that neither side wanted.
+BAD_CLOSES: Final = (
+    'ws_closes_total{reason!~"normal|going_away|application|server_shutdown|policy"}'
+)
 
 
 def seconds(text: str) -> float:
@@ -45,8 +55,8 @@ def duration(amount: float) -> str:
 
 
 def scaled(text: str, scale: float) -> str:
-    """Return a duration times `scale`."""
-    return text if scale == 1 else duration(seconds(text) * scale)
+    """Return a duration times `scale`; nothing stays nothing."""
+    return text if scale == 1 or seconds(text) == 0 else duration(seconds(text) * scale)
 
 
 def render(
@@ -64,10 +74,24 @@ def render(
         KeyError: There is no such threshold.
     """
     text = _IN_QUERY.sub(lambda found: scaled(found[0], scale), template)
-    text = _PLACEHOLDER.sub(lambda found: _number(values[found[1]]), text)
+    text = THRESHOLD.sub(lambda found: _number(values[found[1]]), text)
     if job is None:
         return text
     return _SELECTOR.sub(lambda found: _with_job(found[1], found[2], job), text)
+
+
+def unlike_peers(name: str) -> str:
+    """Return the template by which a recorded series of an instance is far above its peers' mean.
+
+    Args:
+        name: The series, without ``instance:``; it must not be NaN anywhere.
+    """
+    return f"""
+    instance:{name} > $peers_factor * (
+        sum by (job) (instance:{name}) - on (job) group_right () instance:{name}
+      )
+      / on (job) group_left () (count by (job) (instance:{name}) - 1)
+"""
 
 
 def escaped(text: str) -> str:

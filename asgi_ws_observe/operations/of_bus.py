@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from .of_objectives import HANDLER_BUDGET
 from .signal import Signal
 
 __all__ = ["BUS_SIGNALS"]
@@ -73,7 +74,7 @@ or
         explains=(
             *("WebSocketBusPublishFailing", "WebSocketBusLosing", "WebSocketBusLagging"),
             *("WebSocketBusOverflow", "WebSocketSilentStall", "WebSocketSlowHandlers"),
-            *("WebSocketHandlerBudgetBurns", "WebSocketHandlerBudgetBurnsFast"),
+            *HANDLER_BUDGET,
         ),
         panel="Age of the last probe",
     ),

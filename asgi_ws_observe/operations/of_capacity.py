@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from .of_node import _HANDSHAKES
+from .of_objectives import HANDSHAKE_BUDGET
 from .signal import Signal
 
 __all__ = ["CAPACITY_SIGNALS"]
@@ -38,7 +38,7 @@ sum by (job, instance) (rate(ws_handshake_failures_total{reason="limit"}[5m])) >
             "Raise the ceiling only as far as it was tested.",
         ),
         explains=(
-            *("WebSocketCapacityNear", "WebSocketHandshakesFailing", *_HANDSHAKES),
+            *("WebSocketCapacityNear", "WebSocketHandshakesFailing", *HANDSHAKE_BUDGET),
             "WebSocketReconnectStorm",
         ),
         panel="Capacity used",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from .of_objectives import HANDLER_BUDGET, HEARTBEAT_BUDGET
 from .signal import Signal
 
 __all__ = ["CLIENT_SIGNALS"]
@@ -100,9 +101,8 @@ histogram_quantile(0.95, sum by (job, instance, le) (rate(ws_send_buffer_bytes_b
         ),
         explains=(
             *("WebSocketSendStuck", "WebSocketQueueGrowing", "WebSocketMessagesDropped"),
-            *("WebSocketSlowHandlers", "WebSocketHandlerBudgetBurns", "WebSocketHalfOpen"),
-            *("WebSocketHandlerBudgetBurnsFast", "WebSocketHeartbeatSlow"),
-            *("WebSocketHeartbeatBudgetBurns", "WebSocketHeartbeatBudgetBurnsFast"),
+            *("WebSocketSlowHandlers", "WebSocketHalfOpen", "WebSocketHeartbeatSlow"),
+            *(*HANDLER_BUDGET, *HEARTBEAT_BUDGET),
         ),
         panel="Unsent bytes p95",
     ),

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from .expressions import unlike_peers
+from .of_objectives import CLOSE_BUDGET, HEARTBEAT_BUDGET
 from .signal import Signal
 
 __all__ = ["NETWORK_SIGNALS"]
-
-_PEERS = """
-    instance:{name} > {factor} * (
-        sum by (job) (instance:{name}) - on (job) group_right () instance:{name}
-      )
-      / on (job) group_left () (count by (job) (instance:{name}) - 1)
-"""
-
-#: Each of them makes the rest of the signals about heartbeats follow.
-_HEARTBEATS: Final = ("WebSocketHeartbeatBudgetBurns", "WebSocketHeartbeatBudgetBurnsFast")
-_CLOSES: Final = ("WebSocketCloseBudgetBurns", "WebSocketCloseBudgetBurnsFast")
 
 NETWORK_SIGNALS: Final = (
     Signal(
@@ -60,7 +51,7 @@ and on (job, instance)
             "than it (load-balancers.md has the limits).",
         ),
         explains=(
-            *("WebSocketReconnectStorm", "WebSocketConnectionsGone", *_CLOSES),
+            *("WebSocketReconnectStorm", "WebSocketConnectionsGone", *CLOSE_BUDGET),
             "WebSocketNodeUnused",
         ),
         panel="Closes by code",
@@ -147,14 +138,14 @@ or
             "TCP round trips are as slow: it is the network; look at its path and losses.",
             "TCP round trips are fast: clients answer late; look for busy pages, sleeping phones.",
         ),
-        explains=("WebSocketHalfOpen", *_HEARTBEATS),
+        explains=("WebSocketHalfOpen", *HEARTBEAT_BUDGET),
         panel="Heartbeat round trip p99 by node",
     ),
     Signal(
         name="WebSocketHeartbeatUnlikePeers",
         side="network",
         severity="warning",
-        expr=_PEERS.format(name="ws_heartbeat_rtt_seconds:p90", factor="$peers_factor")
+        expr=unlike_peers("ws_heartbeat_rtt_seconds:p90")
         + "and\n    instance:ws_heartbeat_rtt_seconds:p90 > $peers_heartbeat\n",
         hold="2m",
         unit="seconds",
@@ -179,7 +170,7 @@ or
             "Take the node out of the load balancer, and see whether the others stay fast.",
             "Look at its zone, its host's network card and neighbours, its proxy.",
         ),
-        explains=("WebSocketHeartbeatSlow", "WebSocketHalfOpen", *_HEARTBEATS),
+        explains=("WebSocketHeartbeatSlow", "WebSocketHalfOpen", *HEARTBEAT_BUDGET),
         panel="Heartbeat round trip p99 by node",
     ),
     Signal(
@@ -214,7 +205,7 @@ and
             "`Settings(heartbeat_interval=20, heartbeat_close=True)`.",
             "Many at once: a network that dropped its state, such as a NAT, a firewall, a VPN.",
         ),
-        explains=(*_CLOSES, "WebSocketSendStuck"),
+        explains=(*CLOSE_BUDGET, "WebSocketSendStuck"),
         panel="Unanswered heartbeats",
     ),
 )

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from .of_objectives import CLOSE_BUDGET, HANDLER_BUDGET, HANDSHAKE_BUDGET, HEARTBEAT_BUDGET
 from .signal import Signal
 
 __all__ = ["NODE_SIGNALS"]
 
-_HANDLERS: Final = ("WebSocketHandlerBudgetBurns", "WebSocketHandlerBudgetBurnsFast")
-_HANDSHAKES: Final = ("WebSocketHandshakeBudgetBurns", "WebSocketHandshakeBudgetBurnsFast")
-_HEARTBEATS: Final = ("WebSocketHeartbeatBudgetBurns", "WebSocketHeartbeatBudgetBurnsFast")
-_CLOSES: Final = ("WebSocketCloseBudgetBurns", "WebSocketCloseBudgetBurnsFast")
 
 NODE_SIGNALS: Final = (
     Signal(
@@ -57,7 +54,7 @@ unless on (job, instance)
             *("WebSocketBusLagging", "WebSocketBusSilent", "WebSocketBusListenerDown"),
             *("WebSocketMessagesDropped", "WebSocketBusOverflow", "WebSocketSendStuck"),
             *("WebSocketHandshakesFailing", "WebSocketSlowConsumers", "WebSocketNodeUnused"),
-            *(*_HANDLERS, *_HANDSHAKES, *_HEARTBEATS, *_CLOSES),
+            *(*HANDLER_BUDGET, *HANDSHAKE_BUDGET, *HEARTBEAT_BUDGET, *CLOSE_BUDGET),
         ),
         panel="Event loop lag p99 by node",
     ),
@@ -92,7 +89,7 @@ histogram_quantile(
             "Open a trace of a slow message: the exemplars of the panel lead to it.",
             "What takes long is in its spans: a database, another service, a lock.",
         ),
-        explains=("WebSocketQueueGrowing", *_HANDLERS),
+        explains=("WebSocketQueueGrowing", *HANDLER_BUDGET),
         panel="Handler time",
     ),
     Signal(
@@ -160,7 +157,7 @@ sum by (job, instance) (
             "Read a log line `ws_error`: it has the trace, the route and the exception.",
             "Since the last deploy: roll it back.",
         ),
-        explains=("WebSocketNodeUnlikePeers", "WebSocketReconnectStorm", *_CLOSES),
+        explains=("WebSocketNodeUnlikePeers", "WebSocketReconnectStorm", *CLOSE_BUDGET),
         panel="Errors a second",
     ),
     Signal(
@@ -195,7 +192,7 @@ and
             "token in a client release.",
             "Errors: read a log line `ws_error`; since the last deploy, roll it back.",
         ),
-        explains=("WebSocketReconnectStorm", "WebSocketConnectionsGone", *_HANDSHAKES),
+        explains=("WebSocketReconnectStorm", "WebSocketConnectionsGone", *HANDSHAKE_BUDGET),
         panel="Failed handshakes",
     ),
     Signal(

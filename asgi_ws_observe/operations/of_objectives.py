@@ -10,9 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from .expressions import BAD_CLOSES
 from .signal import Recording, Severity, Side, Signal
 
-__all__ = ["OBJECTIVES", "OBJECTIVE_RECORDINGS", "OBJECTIVE_SIGNALS", "WINDOWS", "Objective"]
+__all__ = [
+    *("CLOSE_BUDGET", "HANDLER_BUDGET", "HANDSHAKE_BUDGET", "HEARTBEAT_BUDGET"),
+    *("OBJECTIVES", "OBJECTIVE_RECORDINGS", "OBJECTIVE_SIGNALS", "WINDOWS", "Objective"),
+]
 
 #: Over which times the shares of failures are recorded.
 WINDOWS: Final = ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
@@ -22,6 +26,17 @@ _BURNS: Final[dict[Severity, tuple[tuple[str, str, float], ...]]] = {
     "critical": (("5m", "1h", 14.4), ("30m", "6h", 6)),
     "warning": (("2h", "1d", 3), ("6h", "3d", 1)),
 }
+
+
+def _alerts(objective: str) -> tuple[str, str]:
+    return f"{objective}BudgetBurns", f"{objective}BudgetBurnsFast"
+
+
+#: Names of the signals of each objective, for those that explain them.
+CLOSE_BUDGET: Final = _alerts("WebSocketClose")
+HANDLER_BUDGET: Final = _alerts("WebSocketHandler")
+HANDSHAKE_BUDGET: Final = _alerts("WebSocketHandshake")
+HEARTBEAT_BUDGET: Final = _alerts("WebSocketHeartbeat")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +91,7 @@ OBJECTIVES: Final = (
         what="connections that end abnormally",
         target="slo_closes",
         record="ws_closes_abnormal",
-        bad="sum by (job) (rate(ws_closes_total"
-        '{reason!~"normal|going_away|application|server_shutdown|policy"}[window]))',
+        bad=f"sum by (job) (rate({BAD_CLOSES}[window]))",
         total="sum by (job) (rate(ws_closes_total[window]))",
         panel="Closes by code",
         look=(
@@ -150,8 +164,9 @@ def _burns(objective: Objective, severity: Severity) -> Signal:
     ]
     enough = objective.total.replace("rate(", "increase(").replace("window", "1h")
     fast = severity == "critical"
+    slowly, quickly = _alerts(objective.name)
     return Signal(
-        name=f"{objective.name}BudgetBurns{'Fast' if fast else ''}",
+        name=quickly if fast else slowly,
         side=objective.side,
         severity=severity,
         scope="fleet",
@@ -167,7 +182,7 @@ def _burns(objective: Objective, severity: Severity) -> Signal:
             "Look at the other alerts first: the cause has one of its own in most cases.",
             "Until it is found change nothing: no deploy, no migration.",
         ),
-        explains=() if not fast else (f"{objective.name}BudgetBurns",),
+        explains=(slowly,) if fast else (),
         panel=objective.panel,
         history=True,
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from .of_network import _CLOSES, _PEERS
-from .of_node import _HANDSHAKES
+from .expressions import unlike_peers
+from .of_objectives import CLOSE_BUDGET, HANDSHAKE_BUDGET
 from .signal import Signal
 
 __all__ = ["PROCESS_SIGNALS"]
@@ -38,7 +38,7 @@ and on (job) group by (job) (present_over_time(ws_observe_info[1d]))
         ),
         explains=(
             *("WebSocketReconnectStorm", "WebSocketConnectionsGone", "WebSocketNodeUnused"),
-            *("WebSocketSilentStall", *_CLOSES),
+            *("WebSocketSilentStall", *CLOSE_BUDGET),
         ),
         panel="Scrapes",
     ),
@@ -94,7 +94,7 @@ and on (job) group by (job) (present_over_time(ws_observe_info[1d]))
             "A crash: look at the supervisor's log for the signal or the exit status.",
             "It is meant (gunicorn's max_requests): silence this alert.",
         ),
-        explains=(*_CLOSES, "WebSocketReconnectStorm"),
+        explains=(*CLOSE_BUDGET, "WebSocketReconnectStorm"),
         panel="Workers",
     ),
     Signal(
@@ -102,7 +102,7 @@ and on (job) group by (job) (present_over_time(ws_observe_info[1d]))
         side="node",
         severity="warning",
         expr="    instance:ws_closes_bad:rate5m > $peers_per_second\nand"
-        + _PEERS.format(name="ws_closes_bad:per_connection", factor="$peers_factor"),
+        + unlike_peers("ws_closes_bad:per_connection"),
         hold="2m",
         unit="per second",
         means="Of a node's connections several times as many fail as of its peers': it is this "
@@ -121,7 +121,7 @@ and on (job) group by (job) (present_over_time(ws_observe_info[1d]))
         ),
         command="curl -s <metrics> | grep '^ws_closes_total'",
         do=("Take it out of the load balancer, then look at its log, its host and its version.",),
-        explains=("WebSocketAbnormalCloses", *_CLOSES),
+        explains=("WebSocketAbnormalCloses", *CLOSE_BUDGET),
         panel="Lost connections by node",
     ),
     Signal(
@@ -215,7 +215,7 @@ and on (job)
         explains=(
             *("WebSocketReconnectStorm", "WebSocketConnectionsGone", "WebSocketAbnormalCloses"),
             *("WebSocketNodeDown", "WebSocketNodeUnlikePeers", "WebSocketHandshakesSlow"),
-            *(*_CLOSES, *_HANDSHAKES),
+            *(*CLOSE_BUDGET, *HANDSHAKE_BUDGET),
         ),
         panel="Closes by code",
         history=True,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from .dashboard import DASHBOARD_UID, panel_id
-from .expressions import scaled
+from .expressions import LABEL, scaled
 from .signal import Signal, Unit
 from .signals import RECORDINGS, SIGNALS, expression
 from .thresholds import DEFAULTS
@@ -27,7 +26,6 @@ _VALUES: Final[Mapping[Unit, str]] = {
 }
 #: Averages of hours and days hardly change within seconds, and cost much.
 _LONG: Final = ("rate2h", "rate6h", "rate1d", "rate3d")
-_PLACE: Final = re.compile(r"<(job|instance|worker|route|channel|direction|part)>")
 
 
 def rules(
@@ -58,7 +56,7 @@ def rules(
             {
                 "alert": signal.name,
                 "expr": expression(signal.expr, values, job=job, scale=scale),
-                "for": "0s" if signal.hold == "0s" else scaled(signal.hold, scale),
+                "for": scaled(signal.hold, scale),
                 "labels": {
                     "severity": signal.severity,
                     "side": signal.side,
@@ -83,7 +81,7 @@ def rules_text(values: Mapping[str, float] = DEFAULTS, **options: Any) -> str:
 def _annotations(signal: Signal, runbook: str, grafana: str) -> dict[str, str]:
     where = "{{ $labels.instance }}" if signal.scope == "instance" else "{{ $labels.job }}"
     says = signal.says.replace("{value}", _VALUES[signal.unit])
-    says = _PLACE.sub(lambda found: f"{{{{ $labels.{found[1]} }}}}", says)
+    says = LABEL.sub(lambda found: f"{{{{ $labels.{found[1]} }}}}", says)
     instance = "&var-instance={{ $labels.instance }}" if signal.scope == "instance" else ""
     panel = f"/d/{DASHBOARD_UID}?viewPanel={panel_id(signal.panel)}"
     return {

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Final
 
-from .signal import Side, Signal
+from .expressions import THRESHOLD
+from .signal import SIDES, Side, Signal
 from .signals import SIGNALS, expression
 from .thresholds import DEFAULTS, THRESHOLDS
 
 __all__ = ["runbook_text"]
 
-_SIDES: Final[Mapping[Side, str]] = {
-    "clients": "the clients",
-    "network": "the network",
-    "node": "a node",
-    "deploy": "a deploy",
-    "capacity": "capacity",
-    "bus": "the bus between the nodes",
-}
-_THRESHOLD: Final = re.compile(r"\$([a-z_0-9]+)")
+#: Of any node and any deploy.
+_SIDES: Final[Mapping[Side, str]] = {**SIDES, "node": "a node", "deploy": "a deploy"}
 
 _HEAD: Final = """# Runbook
 
@@ -62,19 +55,28 @@ def _section(signal: Signal, values: Mapping[str, float], job: str | None) -> st
         f"```\n{query}\n```",
         _thresholds(signal, values),
         "Look at:",
-        "\n".join(f"- {question}\n  ```\n  {asked}\n  ```" for question, asked in signal.look),
-        f"- On the dashboard: *{signal.panel}*\n- Type:\n  ```\n  {signal.command}\n  ```",
+        "\n".join(
+            [
+                *(_asked(*each) for each in signal.look),
+                f"- On the dashboard: *{signal.panel}*",
+                _asked("Type:", signal.command),
+            ]
+        ),
         "Do:",
         "\n".join(f"- {step}" for step in signal.do),
         _named("It keeps back what follows from it", signal.explains),
         _named("It is kept back while its cause is on", causes),
     ]
-    return "\n\n".join(line for line in lines if line).replace("  ```\n\n- On", "  ```\n- On")
+    return "\n\n".join(line for line in lines if line)
+
+
+def _asked(what: str, text: str) -> str:
+    return f"- {what}\n  ```\n  {text}\n  ```"
 
 
 def _thresholds(signal: Signal, values: Mapping[str, float]) -> str:
     known = {each.name: each for each in THRESHOLDS}
-    names = dict.fromkeys(_THRESHOLD.findall(signal.expr))
+    names = dict.fromkeys(THRESHOLD.findall(signal.expr))
     return "\n".join(
         f"- `{name}={values[name]:.10g}`{known[name].unit and ' ' + known[name].unit}: "
         f"{known[name].text}"

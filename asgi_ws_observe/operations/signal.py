@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
-__all__ = ["Recording", "Scope", "Severity", "Side", "Signal", "Unit"]
+__all__ = ["SIDES", "Recording", "Scope", "Severity", "Side", "Signal", "Unit"]
 
 #: Where the cause is to be looked for.
 Side = Literal["clients", "network", "node", "deploy", "capacity", "bus"]
+
+#: What a side is called in a sentence.
+SIDES: Final[Mapping[Side, str]] = {
+    "clients": "the clients",
+    "network": "the network",
+    "node": "the node",
+    "deploy": "the deploy",
+    "capacity": "capacity",
+    "bus": "the bus between the nodes",
+}
 
 #: ``critical`` wakes somebody, ``warning`` waits for the morning, ``info`` is context.
 Severity = Literal["critical", "warning", "info"]

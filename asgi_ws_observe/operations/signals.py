@@ -1,8 +1,8 @@
 """THE table of what can go wrong.
 
 Alert rules, Alertmanager's inhibitions, the runbook, links into the dashboard and `diagnose` are
-made of it. To add one put it into the table of its side; a test demands that it fires, that it is
-silent, and that the laboratory knows it.
+made of it. To add one put it into the table of its side; tests demand a case in which it fires and
+one in which it is silent, and the laboratory says whether it makes such a fault.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from .expressions import render
+from .expressions import BAD_CLOSES, render
 from .of_bus import BUS_SIGNALS
 from .of_capacity import CAPACITY_SIGNALS
 from .of_clients import CLIENT_SIGNALS
@@ -45,14 +45,12 @@ RECORDINGS: Final[tuple[Recording, ...]] = (
     ),
     Recording(
         name="instance:ws_closes_bad:rate5m",
-        expr="sum by (job, instance) (rate(ws_closes_total"
-        '{reason!~"normal|going_away|application|server_shutdown|policy"}[5m]))',
+        expr=f"sum by (job, instance) (rate({BAD_CLOSES}[5m]))",
     ),
     Recording(
         name="instance:ws_closes_bad:per_connection",
         # After a deploy the nodes have unlike numbers of connections.
-        expr="sum by (job, instance) (rate(ws_closes_total"
-        '{reason!~"normal|going_away|application|server_shutdown|policy"}[5m]))'
+        expr=f"sum by (job, instance) (rate({BAD_CLOSES}[5m]))"
         " / (sum by (job, instance) (max_over_time(ws_connections_active[5m])) > 0)",
     ),
     Recording(
