@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from .expressions import escaped
+from .expressions import LABEL, escaped
+from .promql import Value
 from .quantities import quantity
 from .signal import Signal, Unit
 from .signals import SIGNALS, consequences, expression
+from .sources import Source
 from .thresholds import DEFAULTS
 
-__all__ = ["Answers", "Diagnosis", "Finding", "diagnose"]
+__all__ = ["Diagnosis", "Finding", "diagnose"]
 
-_PLACEHOLDER: Final = re.compile(r"<([a-z]+)>")
 _SEVERITIES: Final = ("critical", "warning", "info")
 #: What has lasted for as long as its rule demands, where a Prometheus has the rules.
 _FIRING: Final = 'ALERTS{alertstate="firing"}'
@@ -31,27 +31,6 @@ count by (job) (
 """
 #: So many places of a finding, and answers to a question, are shown.
 _SHOWN: Final = 5
-
-
-class _Value(Protocol):
-    @property
-    def labels(self) -> Mapping[str, str]: ...
-
-    @property
-    def value(self) -> float: ...
-
-
-class Answers(Protocol):
-    """Who answers queries.
-
-    Attributes:
-        history: Whether it knows what was hours ago.
-    """
-
-    @property
-    def history(self) -> bool: ...
-
-    async def ask(self, query: str) -> Sequence[_Value]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +76,8 @@ class Finding:
     command: str = ""
     follows: list[str] = field(default_factory=list)
 
-    def as_json(self) -> dict[str, Any]:
-        """Return it for scripts."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for JSON."""
         return {
             "signal": self.signal.name,
             "side": self.signal.side,
@@ -135,11 +114,11 @@ class Diagnosis:
         """Where to look first; empty where nothing was found."""
         return self.findings[0].signal.side if self.findings else ""
 
-    def as_json(self) -> dict[str, Any]:
-        """Return it for scripts."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for JSON."""
         return {
             "side": self.side,
-            "findings": [finding.as_json() for finding in self.findings],
+            "findings": [finding.as_dict() for finding in self.findings],
             "checked": self.checked,
             "unchecked": self.unchecked,
             "nodes": self.nodes,
@@ -147,7 +126,7 @@ class Diagnosis:
 
 
 async def diagnose(
-    answers: Answers,
+    answers: Source,
     values: Mapping[str, float] = DEFAULTS,
     *,
     job: str | None = None,
@@ -168,10 +147,7 @@ async def diagnose(
         progress: Is told how many of how many queries are answered.
     """
     asked = [signal for signal in SIGNALS if answers.history or not signal.history]
-    templates = [
-        _NODES,
-        *(signal.expr for signal in asked),
-    ]
+    templates = [_NODES, *(signal.expr for signal in asked)]
     queries = [expression(each, values, job=job, scale=scale, inline=True) for each in templates]
     everywhere, *places = await _places(answers, queries, progress)
     nodes = {place.labels.get("job", ""): int(place.value) for place in everywhere}
@@ -189,7 +165,7 @@ async def diagnose(
 
 
 async def _places(
-    answers: Answers, queries: Sequence[str], progress: Callable[[int, int], None]
+    answers: Source, queries: Sequence[str], progress: Callable[[int, int], None]
 ) -> list[list[Place]]:
     """Return where each query has a series, the largest value first."""
     done = 0
@@ -220,24 +196,23 @@ def _ranked(on: Sequence[Finding], firing: Collection[str]) -> list[Finding]:
     Those whose alerts fire come before all others, which may be a moment's.
     """
     follows = {finding.signal.name: consequences(finding.signal.name) for finding in on}
-    roots = []
+    unexplained = []
     for finding in on:
         causes = [other for other in on if finding.signal.name in follows[other.signal.name]]
-        left = [
-            place
-            for place in finding.places
-            if not any(cause.covers(place) for other in causes for cause in other.places)
-        ]
-        if left:
-            roots.append(Finding(finding.signal, left))
+        unexplained.append(
+            [
+                place
+                for place in finding.places
+                if not any(cause.covers(place) for other in causes for cause in other.places)
+            ]
+        )
         for other in causes:
             if any(cause.covers(place) for cause in other.places for place in finding.places):
                 other.follows.append(finding.signal.name)
-    told = {finding.signal.name: finding.follows for finding in on}
-    for finding in roots:
-        finding.follows = told[finding.signal.name]
+    for finding, places in zip(on, unexplained, strict=True):
+        finding.places = places
     return sorted(
-        roots,
+        (finding for finding in on if finding.places),
         key=lambda finding: (
             finding.signal.name not in firing,
             _SEVERITIES.index(finding.signal.severity),
@@ -249,7 +224,7 @@ def _ranked(on: Sequence[Finding], firing: Collection[str]) -> list[Finding]:
 
 async def _describe(
     finding: Finding,
-    answers: Answers,
+    answers: Source,
     nodes: Mapping[str, int],
     metrics: Mapping[str, str],
     url: str,
@@ -266,7 +241,7 @@ async def _describe(
     }
 
     def filled(text: str) -> str:
-        return _PLACEHOLDER.sub(lambda found: known.get(found[1], found[0]), text)
+        return LABEL.sub(lambda found: known.get(found[1], found[0]), text)
 
     finding.says = filled(signal.says.replace("{value}", quantity(first.value, signal.unit)))
     finding.command = filled(signal.command)
@@ -277,14 +252,14 @@ async def _describe(
         count = "the only node" if total == 1 else f"{len(here)} of {total} nodes"
         finding.spread = f"{count}: {', '.join(here[:_SHOWN])}{more}"
     for question, query in signal.look:
-        asked = _PLACEHOLDER.sub(
+        asked = LABEL.sub(
             lambda found: escaped(known.get(found[1], found[0])), expression(query, {}, scale=scale)
         )
         unit: Unit = "seconds" if "_seconds_bucket" in query else "count"
         finding.numbers.append((question, _listed(await answers.ask(asked), unit)))
 
 
-def _listed(values: Sequence[_Value], unit: Unit) -> str:
+def _listed(values: Sequence[Value], unit: Unit) -> str:
     """Return the largest values with what tells them apart."""
     ranked = sorted((v for v in values if v.value == v.value), key=lambda each: -each.value)
     if not ranked:

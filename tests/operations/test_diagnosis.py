@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import pytest
@@ -40,7 +39,7 @@ class Answering:
             for name, values in on.items()
         } | (others or {})
 
-    async def ask(self, query: str) -> Sequence[Value]:
+    async def ask(self, query: str) -> list[Value]:
         """Return what is known."""
         self.asked.append(query)
         return self._answers.get(query, [])
@@ -70,7 +69,7 @@ async def test_nothing_is_found_where_all_is_well() -> None:
     total = len(SIGNALS) + 1
     assert [(done, total) for done in range(1, total + 1)] == told
     assert {"side": "", "findings": [], "checked": len(SIGNALS), "unchecked": [], "nodes": {}} == (
-        found.as_json()
+        found.as_dict()
     )
 
 
@@ -196,7 +195,7 @@ async def test_finding_says_the_number_the_place_and_the_next_command() -> None:
     assert (look[0][0], "1.25 reason=tcp_reset, 0.5 reason=eof") == finding.numbers[0]
     assert (look[1][0], "no data") == finding.numbers[1]
     assert "curl -s https://b/metrics | grep '^ws_closes_total.*code=\"1006\"'" == finding.command
-    told = finding.as_json()
+    told = finding.as_dict()
     assert ("WebSocketAbnormalCloses", "network", "critical") == (
         told["signal"],
         told["side"],

@@ -16,6 +16,7 @@ from rich.text import Text
 from ..pages import AskError, http_client
 from ..verdict import Audit, Criterion
 from ..verdict import audit as ask
+from .options import failed, json_option, token_option
 
 __all__ = ["audit"]
 
@@ -28,8 +29,8 @@ _SHOWN = 3
     "http://127.0.0.1:8000/metrics"
 )
 @click.argument("url")
-@click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
-@click.option("--token", envvar="ASGI_WS_OBSERVE_TOKEN", help="Send this bearer token.")
+@json_option
+@token_option
 @click.option("--timeout", default=10.0, show_default=True, help="Seconds to wait for the page.")
 def audit(url: str, as_json: bool, token: str | None, timeout: float) -> None:
     """Audit the metrics of a real-time service, whoever wrote it.
@@ -47,8 +48,7 @@ async def _audit(url: str, as_json: bool, token: str | None, timeout: float) -> 
         async with http_client(token) as client:
             verdict = await ask(client, url, timeout)
     except AskError as error:
-        click.echo(f"asgi-ws-observe audit: {error}", err=True)
-        return 2
+        return failed("audit", error)
     if as_json:
         click.echo(json.dumps(verdict.as_dict(), indent=2))
     else:

@@ -20,7 +20,7 @@ from ..expressions import seconds
 from ..findings import Finding
 from ..pages import AskError, fetch, http_client
 from ..quantities import quantity
-from .options import checked_duration
+from .options import checked_duration, failed, json_option, token_option
 
 __all__ = ["check_metrics"]
 
@@ -36,7 +36,7 @@ _FILE: Final = click.Path(path_type=Path, dir_okay=False)
     "--write-baseline metrics.json before a release and --baseline metrics.json after it."
 )
 @click.argument("url")
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@json_option
 @click.option(
     "--max-series",
     type=click.IntRange(1),
@@ -54,7 +54,7 @@ _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option("--baseline", "before", type=_FILE, help="Compare with this file.")
 @click.option("--write-baseline", "out", type=_FILE, help="Write such a file, and check nothing.")
-@click.option("--token", envvar="ASGI_WS_OBSERVE_TOKEN", help="Send this bearer token.")
+@token_option
 def check_metrics(
     url: str,
     as_json: bool,
@@ -83,9 +83,9 @@ async def _write(url: str, out: Path, token: str | None) -> int:
             found = baseline(await fetch(client, url))
         _save(out, found)
     except AskError as error:
-        return _failed(str(error))
+        return failed("check-metrics", error)
     except OSError as error:
-        return _failed(f"cannot write {out}: {error.strerror}")
+        return failed("check-metrics", f"cannot write {out}: {error.strerror}")
     click.echo(f"{out} is written: {len(found['metrics'])} metrics.", err=True)
     return 0
 
@@ -104,17 +104,12 @@ async def _check(
             with Console(stderr=True).status(f"looking at {url} twice, {window:g} s apart"):
                 found = await ask(client, url, most=most, window=window, before=known)
     except AskError as error:
-        return _failed(str(error))
+        return failed("check-metrics", error)
     if as_json:
         click.echo(json.dumps(found.as_dict(), indent=2))
     else:
         Console(highlight=False).print(_view(found))
     return int(found.failed)
-
-
-def _failed(why: str) -> int:
-    click.echo(f"asgi-ws-observe check-metrics: {why}", err=True)
-    return 2
 
 
 def _view(found: Checked) -> Group:

@@ -18,7 +18,15 @@ from ..diagnosis_view import view
 from ..expressions import seconds
 from ..pages import AskError, http_client
 from ..sources import PrometheusSource, SampledSource, only_prometheus
-from .options import checked_duration, job_option, scale_option, threshold_option
+from .options import (
+    checked_duration,
+    failed,
+    job_option,
+    json_option,
+    scale_option,
+    threshold_option,
+    token_option,
+)
 
 __all__ = ["diagnose"]
 
@@ -46,8 +54,8 @@ def _window(ctx: click.Context, param: click.Parameter, value: str) -> str:
     show_default=True,
     help="For how long to watch /metrics pages. A Prometheus has watched already.",
 )
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
-@click.option("--token", envvar="ASGI_WS_OBSERVE_TOKEN", help="A bearer token to send.")
+@json_option
+@token_option
 @job_option
 @threshold_option
 @scale_option
@@ -80,10 +88,9 @@ async def _diagnose(
     try:
         found, asked = await _ask(urls, seconds(window), token, job, thresholds, scale)
     except ObserveError as error:
-        click.echo(f"asgi-ws-observe diagnose: {error}", err=True)
-        return 2
+        return failed("diagnose", error)
     if as_json:
-        click.echo(json.dumps(found.as_json(), indent=2))
+        click.echo(json.dumps(found.as_dict(), indent=2))
     else:
         Console().print(view(found, asked))
     return 1 if found.findings else 0

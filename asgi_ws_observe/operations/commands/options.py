@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""What several commands have: options, and how they fail."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from ...exceptions import SettingsError
 from ..expressions import seconds
 from ..thresholds import parse_thresholds
 
-__all__ = ["checked_duration", "job_option", "scale_option", "threshold_option"]
+__all__ = [
+    *("checked_duration", "failed", "job_option", "json_option", "scale_option"),
+    *("threshold_option", "token_option"),
+]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -34,6 +37,24 @@ def _parsed(ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...]) 
         return parse_thresholds(pairs)
     except SettingsError as error:
         raise click.BadParameter(str(error)) from None
+
+
+def failed(command: str, why: object) -> int:
+    """Say in one line on stderr why a command could not ask, and return its exit code."""
+    click.echo(f"asgi-ws-observe {command}: {why}", err=True)
+    return 2
+
+
+def json_option(command: _Command) -> _Command:
+    """Add ``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="For scripts.")(command)
+
+
+def token_option(command: _Command) -> _Command:
+    """Add ``--token``."""
+    return click.option("--token", envvar="ASGI_WS_OBSERVE_TOKEN", help="A bearer token to send.")(
+        command
+    )
 
 
 def job_option(command: _Command) -> _Command:

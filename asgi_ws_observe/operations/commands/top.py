@@ -17,7 +17,7 @@ from ..sources import PrometheusSource, SampledSource, only_prometheus
 from ..terminal import leaving
 from ..top import Watch
 from ..top_view import SORTS, view
-from .options import job_option
+from .options import failed, job_option, token_option
 
 __all__ = ["top"]
 
@@ -42,7 +42,7 @@ _LOOKS = 2.5
 )
 @click.option("--once", is_flag=True, help="Print one table after one interval, and leave.")
 @click.option("--sort", "by", type=click.Choice(SORTS), help="The most first; default: by name.")
-@click.option("--token", envvar="ASGI_WS_OBSERVE_TOKEN", help="A bearer token to send.")
+@token_option
 @job_option
 def top(
     urls: tuple[str, ...],
@@ -73,8 +73,7 @@ async def _top(
             with leaving(stop, keys):
                 await _show(console, source, watch, interval, once, by, stop)
     except AskError as error:
-        click.echo(f"asgi-ws-observe top: {error}", err=True)
-        return 2
+        return failed("top", error)
     return 0
 
 
