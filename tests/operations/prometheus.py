@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from tests.servers.processes import absent, free_port, started
+from tests.servers.processes import free_port, program, started
 from tests.support import wait_until
 
 #: The bits by which Prometheus knows that a series ended; no other NaN has them.
@@ -80,13 +79,11 @@ def prometheus(
         options: More arguments.
         prefix: The prefix of its paths, such as ``/prom``.
     """
-    program = shutil.which("prometheus")
-    if program is None:
-        absent("prometheus is missing; get it with: apt-get install prometheus")
+    command = program("prometheus", package="prometheus")
     file, port = folder / "prometheus.yml", free_port()
     file.write_text(configuration)
     arguments = [
-        program,
+        command,
         f"--config.file={file}",
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",

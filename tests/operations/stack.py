@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import urllib.parse
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ import yaml
 
 from asgi_ws_observe.operations.routing import alertmanager_text
 from asgi_ws_observe.operations.rules import rules_text
-from tests.servers.processes import absent, free_port, started
+from tests.servers.processes import absent, free_port, program, started
 from tests.support import get_from, posts
 
 try:
@@ -24,7 +23,7 @@ try:
 except ImportError:
     rotel = None
 
-__all__ = ["OPERATIONS", "STACK", "Running", "load", "nginx", "program", "running", "variables"]
+__all__ = ["OPERATIONS", "STACK", "Running", "load", "nginx", "running", "variables"]
 
 OPERATIONS: Final = Path(__file__).parents[2] / "docs" / "operations"
 STACK: Final = OPERATIONS / "stack"
@@ -42,14 +41,6 @@ def variables(name: str) -> dict[str, str]:
     lines = (STACK / name).read_text(encoding="utf-8").splitlines()
     pairs = [line.partition("=") for line in lines if line and not line.startswith("#")]
     return {key: value for key, _, value in pairs}
-
-
-def program(*names: str, package: str) -> str:
-    """Return the path of a program that has one of these names."""
-    found = [shutil.which(name) or shutil.which(name, path="/usr/sbin") for name in names]
-    return next(filter(None, found), None) or absent(
-        f"{names[0]} is missing; get it with: apt-get install {package}"
-    )
 
 
 @dataclass

@@ -13,7 +13,8 @@ import promql_parser
 import pytest
 
 from asgi_ws_observe.metrics.catalogue import CATALOGUE
-from tests.operations.stack import OPERATIONS, program
+from tests.operations.stack import OPERATIONS
+from tests.servers.processes import program
 
 PAGES: Final = {
     name: (OPERATIONS / name).read_text(encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from typing import Final
 
@@ -16,7 +15,7 @@ from asgi_ws_observe.operations.pages import Page, parse
 from asgi_ws_observe.operations.words import name_of
 from tests.operations.served import PLAIN
 from tests.operations.test_audit import PAGES
-from tests.servers.processes import absent
+from tests.servers.processes import program
 
 #: A part of what promtool says, and the rule here.
 RULES: Final = {
@@ -102,9 +101,7 @@ def of_page(text: str) -> Page:
 
 def of_promtool(text: str) -> set[tuple[str, str]]:
     """Return what promtool finds: the metric and the rule."""
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        absent("promtool is missing; get it with: apt-get install prometheus")
+    promtool = program("promtool", package="prometheus")
     run = subprocess.run(
         [promtool, "check", "metrics"], input=text, capture_output=True, text=True, timeout=60
     )

@@ -12,7 +12,7 @@ from typing import Any, Final
 import yaml
 
 from asgi_ws_observe.operations.rules import rules
-from tests.operations.stack import program
+from tests.servers.processes import program
 
 #: Seconds between two scrapes.
 STEP: Final = 15

@@ -16,8 +16,7 @@ import yaml
 
 from asgi_ws_observe.operations.routing import alertmanager, alertmanager_text, inhibitions
 from asgi_ws_observe.operations.signals import SIGNALS
-from tests.operations.stack import program
-from tests.servers.processes import free_port, started
+from tests.servers.processes import free_port, program, started
 from tests.support import posts, wait_until
 
 SCOPES = {signal.name: signal.scope for signal in SIGNALS}

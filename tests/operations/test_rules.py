@@ -14,7 +14,7 @@ from asgi_ws_observe.operations.expressions import seconds
 from asgi_ws_observe.operations.rules import rules, rules_text
 from asgi_ws_observe.operations.signals import RECORDINGS, SIGNALS
 from asgi_ws_observe.operations.thresholds import DEFAULTS
-from tests.operations.stack import program
+from tests.servers.processes import program
 
 ALERTS: Final = [signal.name for signal in SIGNALS]
 

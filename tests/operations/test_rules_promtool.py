@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Final
@@ -22,7 +21,7 @@ from tests.operations.rule_cases_objectives import OBJECTIVE_CASES
 from tests.operations.rule_cases_processes import PROCESS_CASES
 from tests.operations.rule_cases_stalls import STALL_CASES
 from tests.operations.rule_fleets import QUIET
-from tests.servers.processes import absent
+from tests.servers.processes import program
 
 CASES: Final[tuple[Case, ...]] = (
     *CLIENT_CASES,
@@ -67,12 +66,11 @@ def test_each_case_says_what_happens() -> None:
 
 
 def _promtool(cases: list[Case], made: dict[str, object], directory: Path) -> None:
-    if shutil.which("promtool") is None:
-        absent("promtool is missing; get it with: apt-get install prometheus")
+    promtool = program("promtool", package="prometheus")
     (directory / "rules.yml").write_text(to_yaml(made), encoding="utf-8")
     file = directory / "test.yml"
     file.write_text(to_yaml(promtool_file(cases, "rules.yml", made)), encoding="utf-8")
     done = subprocess.run(
-        ["promtool", "test", "rules", str(file)], capture_output=True, text=True, timeout=300
+        [promtool, "test", "rules", str(file)], capture_output=True, text=True, timeout=300
     )
     assert 0 == done.returncode, done.stdout + done.stderr

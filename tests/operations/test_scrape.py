@@ -11,7 +11,7 @@ import yaml
 
 from asgi_ws_observe.operations.rules import rules_text
 from asgi_ws_observe.operations.scrape import scrape_text
-from tests.operations.stack import program
+from tests.servers.processes import program
 
 
 @pytest.mark.parametrize("all_of_it", [False, True])

@@ -13,7 +13,8 @@ import yaml
 from asgi_ws_observe.operations.routing import alertmanager_text
 from asgi_ws_observe.operations.rules import rules_text
 from tests.operations.schemas import errors
-from tests.operations.stack import OPERATIONS, STACK, load, program, variables
+from tests.operations.stack import OPERATIONS, STACK, load, variables
+from tests.servers.processes import program
 
 #: Written by `asgi-ws-observe`; whether they are fresh is asked elsewhere.
 GENERATED: Final = frozenset({"../rules.yml", "../alertmanager.yml", "../dashboard.json"})

@@ -17,7 +17,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from websockets.sync.client import ClientConnection, connect
 
-from tests.operations.stack import OPERATIONS, Running, program, running
+from tests.operations.stack import OPERATIONS, Running, running
+from tests.servers.processes import program
 from tests.support import get_from, wait_until
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.servers.processes import absent
+from tests.servers.processes import program
 
 __all__ = ["nginx_command"]
 
@@ -47,12 +46,10 @@ def nginx_command(directory: Path, port: int, upstreams: Sequence[str], timeout:
         upstreams: ``host:port`` of each node.
         timeout: ``proxy_read_timeout``: it cuts what is idle for so many seconds.
     """
-    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-    if program is None:
-        absent("nginx is missing; get it with: apt-get install nginx")
     configuration = directory / "nginx.conf"
     servers = " ".join(f"server {address};" for address in upstreams)
     configuration.write_text(
         _CONFIGURATION.format(directory=directory, port=port, servers=servers, timeout=timeout)
     )
-    return [program, "-c", str(configuration), "-p", str(directory), "-e", "stderr"]
+    found = program("nginx", package="nginx")
+    return [found, "-c", str(configuration), "-p", str(directory), "-e", "stderr"]

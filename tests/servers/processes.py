@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -228,6 +229,14 @@ def absent(reason: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def program(*names: str, package: str) -> str:
+    """Return the path of a program that has one of these names; without it as `absent`."""
+    found = [shutil.which(name) or shutil.which(name, path="/usr/sbin") for name in names]
+    return next(filter(None, found), None) or absent(
+        f"{names[0]} is missing; get it with: apt-get install {package}"
+    )
 
 
 def answers(port: int) -> bool:
